@@ -1,0 +1,1 @@
+"""ECC: an entropy-constrained neural speech codec, and the study around it."""
