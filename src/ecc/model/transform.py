@@ -1,0 +1,129 @@
+"""The transform: waveform -> STFT -> g_a -> y, and y_hat -> g_s -> magnitude, phase -> waveform.
+
+    x --STFT--> X --|.|^power--> stack 2 frames --g_a--> y
+    y_hat --g_s--> |X_hat|^power, phase --> X_hat --iSTFT--> x_hat
+"""
+
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from ecc.config import Config
+from ecc.model.layers import trunk
+
+
+class TransformConfig(Config):
+    """Sizes of the STFT and of the networks around the latent."""
+
+    n_fft: Annotated[int, Field(ge=64, le=4096)] = 640
+    hop: Annotated[int, Field(ge=16, le=2048)] = 160
+    stack: Annotated[int, Field(ge=1, le=8)] = 2  # STFT frames in one latent frame
+    power: Annotated[float, Field(gt=0, le=1)] = 0.3  # compression of the magnitudes
+    width: Annotated[int, Field(ge=8, multiple_of=4)] = 192
+    hidden: Annotated[int, Field(ge=8)] = 384
+    analysis_blocks: Annotated[int, Field(ge=1)] = 3
+    synthesis_blocks: Annotated[int, Field(ge=1)] = 4
+    attention: Annotated[int, Field(ge=0)] = 1  # linear-attention layers on each side
+    channels: Annotated[int, Field(ge=1)] = 64  # of y
+
+
+class Spectrum(nn.Module):
+    """STFT with a Hann window, and its inverse; frame t is centred on sample t * hop."""
+
+    window: Tensor
+
+    def __init__(self, n_fft: int, hop: int) -> None:
+        super().__init__()
+        self.n_fft, self.hop = n_fft, hop
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Samples [B, T] with T a multiple of hop -> complex [B, T / hop, n_fft / 2 + 1]."""
+        spectrum = torch.stft(
+            x,
+            self.n_fft,
+            self.hop,
+            window=self.window,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        return spectrum[..., :-1].transpose(1, 2)
+
+    def inverse(self, spectrum: Tensor) -> Tensor:
+        """Complex [B, T / hop, n_fft / 2 + 1] -> samples [B, T], by overlap-add."""
+        samples = spectrum.shape[1] * self.hop
+        return torch.istft(
+            spectrum.transpose(1, 2),
+            self.n_fft,
+            self.hop,
+            window=self.window,
+            length=samples,
+        )
+
+
+class Analysis(nn.Module):
+    """g_a: complex spectrum -> latent y, one latent frame for `stack` spectrum frames."""
+
+    def __init__(self, config: TransformConfig) -> None:
+        super().__init__()
+        self.stack, self.power = config.stack, config.power
+        bins = config.n_fft // 2 + 1
+        self.embed = nn.Linear(3 * bins * config.stack, config.width)
+        self.trunk = trunk(config.width, config.hidden, config.analysis_blocks, config.attention)
+        self.norm = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, config.channels)
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        """Complex [B, stack * T, bins] -> y [B, T, channels]."""
+        magnitude = spectrum.abs().clamp_min(1e-5)
+        compressed = magnitude**self.power
+        direction = spectrum * (compressed / magnitude)
+        features = torch.cat([compressed, direction.real, direction.imag], dim=-1)
+        features = features.reshape(features.shape[0], -1, self.stack * features.shape[-1])
+        y: Tensor = self.head(self.norm(self.trunk(self.embed(features))))
+        return y
+
+
+class Synthesis(nn.Module):
+    """g_s: y_hat -> complex spectrum, as a compressed magnitude and a unit phase vector."""
+
+    def __init__(self, config: TransformConfig) -> None:
+        super().__init__()
+        self.stack, self.power = config.stack, config.power
+        self.bins = config.n_fft // 2 + 1
+        self.embed = nn.Linear(config.channels, config.width)
+        self.trunk = trunk(config.width, config.hidden, config.synthesis_blocks, config.attention)
+        self.norm = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, 3 * self.bins * config.stack)
+
+    def forward(self, y_hat: Tensor) -> Tensor:
+        """y_hat [B, T, channels] -> complex [B, stack * T, bins]."""
+        head = self.head(self.norm(self.trunk(self.embed(y_hat)))).float()
+        head = head.view(head.shape[0], -1, 3, self.bins)
+        magnitude = F.softplus(head[:, :, 0]) ** (1 / self.power)
+        real, imag = head[:, :, 1], head[:, :, 2]
+        scale = magnitude * torch.rsqrt(real**2 + imag**2 + 1e-6)
+        return torch.complex(scale * real, scale * imag)
+
+
+class Transform(nn.Module):
+    """Both directions of the transform: samples <-> latent."""
+
+    def __init__(self, config: TransformConfig) -> None:
+        super().__init__()
+        self.samples_per_frame = config.hop * config.stack
+        self.spectrum = Spectrum(config.n_fft, config.hop)
+        self.g_a = Analysis(config)
+        self.g_s = Synthesis(config)
+
+    def analyse(self, x: Tensor) -> Tensor:
+        """Samples [B, T * samples_per_frame] -> y [B, T, channels]."""
+        y: Tensor = self.g_a(self.spectrum(x)).float()
+        return y
+
+    def synthesise(self, y_hat: Tensor) -> Tensor:
+        """y_hat [B, T, channels] -> samples [B, T * samples_per_frame]."""
+        return self.spectrum.inverse(self.g_s(y_hat))

@@ -1,0 +1,90 @@
+"""Trained models as files: half-precision weights and the coding tables, in safetensors."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ecc.files import atomic_path
+from ecc.model.codec import ECC, CodecConfig
+
+FORMAT = 1
+
+
+class ModelError(Exception):
+    """A model file that is missing, damaged, or not one of ours."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model ready to code, and what its file says of it."""
+
+    codec: ECC
+    name: str
+    lmbda: float
+    digest: bytes  # SHA-256 of the file
+    info: dict[str, Any]  # how it was trained
+
+
+def save_model(codec: ECC, path: Path, name: str, lmbda: float, info: dict[str, Any]) -> None:
+    """Round the weights of `codec` to half precision, build its tables and write both.
+
+    The tables are built from the rounded weights, so that encoder and decoder, which only ever
+    see the file, agree with them. `codec` itself is left rounded.
+    """
+    rounded = {key: p.detach().half() for key, p in codec.named_parameters()}
+    codec.load_state_dict({k: v.float() for k, v in rounded.items()}, strict=False)
+    codec.update()
+    tensors: dict[str, Tensor] = {}
+    for key, value in codec.state_dict().items():
+        tensors[key] = value.detach().cpu().contiguous()
+        if key in rounded:
+            tensors[key] = tensors[key].half()
+    header = {
+        "format": FORMAT,
+        "name": name,
+        "lmbda": lmbda,
+        "config": codec.config.model_dump(mode="json"),
+        "info": info,
+    }
+    # One metadata key: the order of several would differ from run to run.
+    content = save(tensors, metadata={"ecc": json.dumps(header, sort_keys=True)})
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def load_model(path: str | Path) -> TrainedModel:
+    """Read a model file.
+
+    Raises:
+        ModelError: one line that says what is wrong with the file.
+    """
+    path = Path(path)
+    try:
+        digest = hashlib.sha256(path.read_bytes()).digest()
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("ecc", "{}"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such model file") from None
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path}: not a model file ({error})") from None
+    if header.get("format") != FORMAT:
+        raise ModelError(f"{path}: not a model of format {FORMAT}")
+    codec = ECC(CodecConfig.model_validate(header["config"]))
+    # CompressAI's tables have the size that training gave them, not that of a new model.
+    for key, value in tensors.items():
+        module, _, name = key.rpartition(".")
+        if name in ("_offset", "_quantized_cdf", "_cdf_length"):
+            setattr(codec.get_submodule(module), name, torch.zeros_like(value))
+    codec.load_state_dict(
+        {k: v.float() if v.dtype == torch.half else v for k, v in tensors.items()}
+    )
+    codec.eval().requires_grad_(False)
+    return TrainedModel(codec, header["name"], header["lmbda"], digest, header["info"])

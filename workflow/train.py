@@ -1,0 +1,45 @@
+"""Stage `train`: train one model of params.yaml. Also under torchrun, on several devices."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import typer
+
+from ecc import params
+from ecc.train.trainer import Run, TrainingDivergedError, train
+
+
+def main(model: str) -> None:
+    """Train MODEL, or go on where a killed training of it stopped."""
+    study = params.load()
+    config, codec, training = study.model(model)
+    inputs = {
+        "codec": codec.model_dump(mode="json"),
+        "train": training.model_dump(mode="json", exclude={"checkpoint_seconds"}),
+        "lmbda": config.lmbda,
+        "corpus": Path("data/corpus/identity.json").read_text(encoding="utf-8"),
+        "code": Path("data/fingerprints/train.txt").read_text(encoding="utf-8"),
+    }
+    identity = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    run = Run(
+        name=model,
+        codec=codec,
+        train=training,
+        lmbda=config.lmbda,
+        manifest=Path("data/corpus/manifest.csv"),
+        speech=Path("data/speech"),
+        checkpoints=Path("data/checkpoints") / model,
+        logs=Path("reports/training") / model,
+        weights=Path("data/models") / config.variant / f"{model}.safetensors",
+        identity=identity,
+    )
+    try:
+        train(run)
+    except (TrainingDivergedError, ValueError) as error:
+        sys.exit(f"train {model}: {error}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
