@@ -8,11 +8,13 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from ecc.config import Config
+from ecc.config import Config, merge_patch
+from ecc.model.config import CodecConfig
+from ecc.train.config import ModelConfig, TrainConfig
 
 
 class ParamsError(SystemExit):
@@ -36,9 +38,9 @@ class Params(Config):
     study: Study
     sources: dict[str, dict[str, Any]]
     test_sets: dict[str, dict[str, Any]]
-    codec: dict[str, Any]
-    train: dict[str, Any]
-    models: dict[str, dict[str, Any]]
+    codec: CodecConfig
+    train: TrainConfig
+    models: dict[str, ModelConfig]
     codecs: dict[str, dict[str, Any]]
     score: dict[str, Any]
     report: dict[str, Any]
@@ -58,6 +60,28 @@ class Params(Config):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    @model_validator(mode="after")
+    def _models_are_valid(self) -> Self:
+        for name in self.models:
+            try:
+                self.model(name)
+            except ValidationError as error:
+                raise ValueError("\n".join(f"models.{name}: {x}" for x in _lines(error))) from None
+        return self
+
+    def model(self, name: str) -> tuple[ModelConfig, CodecConfig, TrainConfig]:
+        """A model of the study with its codec and training, its own patches applied.
+
+        Raises:
+            ParamsError: no such model.
+        """
+        if name not in self.models:
+            raise ParamsError(f"no model {name!r}; known are: {', '.join(self.models)}")
+        model = self.models[name]
+        codec = CodecConfig.model_validate(merge_patch(self.codec.model_dump(), model.codec))
+        train = TrainConfig.model_validate(merge_patch(self.train.model_dump(), model.train))
+        return model, codec, train
 
 
 def load(path: str | os.PathLike[str] = "params.yaml") -> Params:

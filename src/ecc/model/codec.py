@@ -1,8 +1,8 @@
 """ECC: the transform and the entropy model together, for training and for coding.
 
-    x --transform.analyse--> y --entropy--> y_hat --transform.synthesise--> x_hat
-                                   |
-                                  bits
+x --transform.analyse--> y --entropy--> y_hat --transform.synthesise--> x_hat
+                               |
+                              bits
 """
 
 from collections.abc import Iterator
@@ -12,21 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecc.audio import SAMPLE_RATE
-from ecc.config import Config
-from ecc.model.entropy import EntropyConfig, EntropyModel
-from ecc.model.transform import Transform, TransformConfig
+from ecc.model.config import CodecConfig
+from ecc.model.entropy import EntropyModel
+from ecc.model.transform import Transform
 
 # Latent frames that are coded together, and those on either side that the transform sees too,
 # so that chunks join without a seam. Both are part of the stream format.
 CHUNK_FRAMES = 1024
 CONTEXT_FRAMES = 16
-
-
-class CodecConfig(Config):
-    """Everything that shapes the network of one model."""
-
-    transform: TransformConfig = TransformConfig()
-    entropy: EntropyConfig = EntropyConfig()
 
 
 class ECC(nn.Module):

@@ -13,38 +13,22 @@ training, the encoder and the decoder cannot drift apart.
 """
 
 import math
-from typing import Annotated, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from compressai.ans import BufferedRansEncoder, RansDecoder
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from compressai.ops import LowerBound
-from pydantic import Field
 from torch import Tensor, nn
 
-from ecc.config import Config
+from ecc.model.config import SCALES, EntropyConfig
 from ecc.model.layers import LinearAttention, Taps
 
-SCALES = 64
 SCALE_MIN, SCALE_MAX = 0.11, 64.0
 SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)
 # CompressAI's escape code for values outside a table hangs near 2^30.
 SYMBOL_LIMIT = 2**15
-
-
-class EntropyConfig(Config):
-    """Sizes of the entropy model, and a switch for each of its parts."""
-
-    slices: Annotated[int, Field(ge=1)] = 4
-    width: Annotated[int, Field(ge=8, multiple_of=4)] = 96
-    z_channels: Annotated[int, Field(ge=1)] = 24
-    z_stride: Annotated[int, Field(ge=1)] = 4  # latent frames in one frame of z
-    hyperprior: bool = True
-    context: bool = True  # slices see those before them
-    lrp: bool = True
-    attention: Annotated[int, Field(ge=0)] = 1  # linear-attention layers in h_s
-    skip: Annotated[int, Field(ge=0, lt=SCALES)] = 5  # scale indexes below are not coded; 0: none
 
 
 class ResidualCoder(Protocol):
@@ -141,7 +125,7 @@ class EntropyModel(nn.Module):
         self.config = config
         size = channels // config.slices
         width = config.width
-        self.gaussian = GaussianConditional([scale_of(torch.tensor(i)).item() for i in range(SCALES)])
+        self.gaussian = GaussianConditional(scale_of(torch.arange(SCALES)).tolist())
         self.index_bound = LowerBound(0.0)
         if config.hyperprior:
             stacked = channels * config.z_stride
@@ -290,7 +274,10 @@ class EntropyModel(nn.Module):
 
 def _net(inputs: int, width: int, outputs: int) -> nn.Sequential:
     net = nn.Sequential(
-        Taps(inputs, width, taps=3), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
+        Taps(inputs, width, taps=3),
+        nn.ReLU(),
+        nn.Linear(width, width),
+        nn.ReLU(),
         nn.Linear(width, outputs),
     )
     # Start at mu = 0, sigma = 1: the transform learns before the entropy model interferes.

@@ -1,33 +1,15 @@
 """The transform: waveform -> STFT -> g_a -> y, and y_hat -> g_s -> magnitude, phase -> waveform.
 
-    x --STFT--> X --|.|^power--> stack 2 frames --g_a--> y
-    y_hat --g_s--> |X_hat|^power, phase --> X_hat --iSTFT--> x_hat
+x --STFT--> X --|.|^power--> stack 2 frames --g_a--> y
+y_hat --g_s--> |X_hat|^power, phase --> X_hat --iSTFT--> x_hat
 """
-
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from ecc.config import Config
+from ecc.model.config import TransformConfig
 from ecc.model.layers import trunk
-
-
-class TransformConfig(Config):
-    """Sizes of the STFT and of the networks around the latent."""
-
-    n_fft: Annotated[int, Field(ge=64, le=4096)] = 640
-    hop: Annotated[int, Field(ge=16, le=2048)] = 160
-    stack: Annotated[int, Field(ge=1, le=8)] = 2  # STFT frames in one latent frame
-    power: Annotated[float, Field(gt=0, le=1)] = 0.3  # compression of the magnitudes
-    width: Annotated[int, Field(ge=8, multiple_of=4)] = 192
-    hidden: Annotated[int, Field(ge=8)] = 384
-    analysis_blocks: Annotated[int, Field(ge=1)] = 3
-    synthesis_blocks: Annotated[int, Field(ge=1)] = 4
-    attention: Annotated[int, Field(ge=0)] = 1  # linear-attention layers on each side
-    channels: Annotated[int, Field(ge=1)] = 64  # of y
 
 
 class Spectrum(nn.Module):

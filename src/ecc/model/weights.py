@@ -12,7 +12,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ecc.files import atomic_path
-from ecc.model.codec import ECC, CodecConfig
+from ecc.model.codec import ECC
+from ecc.model.config import CodecConfig
 
 FORMAT = 1
 

@@ -1,26 +1,12 @@
 """Distortion D of the rate-distortion loss: spectral distances at several resolutions."""
 
-from typing import Annotated
-
 import torch
 import torch.nn.functional as F
 import torchaudio
-from pydantic import Field
 from torch import Tensor, nn
 
 from ecc.audio import SAMPLE_RATE
-from ecc.config import Config
-
-
-class LossConfig(Config):
-    """Weights and resolutions of the distortion."""
-
-    n_fft: tuple[int, ...] = (256, 512, 1024)
-    mels: tuple[int, ...] = (40, 64, 96)
-    log_mel: Annotated[float, Field(ge=0)] = 1.0
-    power_mel: Annotated[float, Field(ge=0)] = 2.0
-    spectrum: Annotated[float, Field(ge=0)] = 0.5
-    power: Annotated[float, Field(gt=0, le=1)] = 0.3
+from ecc.train.config import LossConfig
 
 
 class Distortion(nn.Module):

@@ -10,57 +10,25 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.distributed as dist
 from dvclive import Live
-from pydantic import Field
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from ecc.config import Config
-from ecc.data.crops import CropConfig, Crops
 from ecc.files import atomic_path
-from ecc.model.codec import ECC, CodecConfig
+from ecc.model.codec import ECC
+from ecc.model.config import CodecConfig
 from ecc.model.weights import save_model
-from ecc.train.loss import Distortion, LossConfig
-
-
-class TrainConfig(Config):
-    """How a model is trained."""
-
-    steps: Annotated[int, Field(ge=1)]
-    batch: Annotated[int, Field(ge=1)] = 8  # crops of each process
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    warmup_steps: Annotated[int, Field(ge=0)] = 200
-    final_learning_rate: Annotated[float, Field(ge=0)] = 2e-5
-    rate_ramp: Annotated[float, Field(ge=0, le=1)] = 0.2  # share of the steps
-    clip_norm: Annotated[float, Field(gt=0)] = 1.0
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    bf16: bool = True
-    seed: int = 0
-    valid_crops: Annotated[int, Field(ge=1)] = 32
-    valid_steps: Annotated[int, Field(ge=1)] = 1000  # steps from one validation to the next
-    checkpoint_seconds: Annotated[float, Field(ge=0)] = 60
-    crop: CropConfig = CropConfig()
-    loss: LossConfig = LossConfig()
-
-
-class ModelConfig(Config):
-    """A model of the study: a variant of the codec, trained for one lambda.
-
-    `codec` and `train` hold what differs from the sections of these names, as merge patches.
-    """
-
-    variant: str = "ecc"
-    lmbda: Annotated[float, Field(gt=0)]  # kbit/s that one unit of distortion is worth
-    codec: dict[str, Any] = {}
-    train: dict[str, Any] = {}
+from ecc.train.config import TrainConfig
+from ecc.train.crops import Crops
+from ecc.train.loss import Distortion
 
 
 class TrainingDivergedError(Exception):
@@ -142,9 +110,7 @@ def _train(run: Run, config: TrainConfig, device: torch.device, world: int, rank
     live = None
     if rank == 0:
         _trim_logs(run.logs, step)
-        live = Live(
-            str(run.logs), resume=step > 0, save_dvc_exp=False, dvcyaml=None, report=None
-        )
+        live = Live(str(run.logs), resume=step > 0, save_dvc_exp=False, dvcyaml=None, report=None)
     progress = tqdm(
         total=config.steps,
         initial=step,
@@ -169,7 +135,9 @@ def _train(run: Run, config: TrainConfig, device: torch.device, world: int, rank
     while step < config.steps:
         started = time.monotonic()
         x = torch.from_numpy(crops.batch(config.batch, config.seed, step, rank)).to(device)
-        torch.manual_seed(int(np.random.SeedSequence((config.seed, step, rank)).generate_state(1)[0]))
+        torch.manual_seed(
+            int(np.random.SeedSequence((config.seed, step, rank)).generate_state(1)[0])
+        )
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, step)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):

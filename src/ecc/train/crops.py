@@ -2,24 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
 
-from ecc.config import Config
 from ecc.data.corpus import read_clip
-
-
-class CropConfig(Config):
-    """How training crops are drawn."""
-
-    frames: Annotated[int, Field(ge=4)] = 64  # latent frames in a crop
-    speaker_power: Annotated[float, Field(ge=0, le=1)] = 0.5
-    level_low: float = -36.0  # dBFS (RMS) that crops are scaled to, drawn uniformly
-    level_high: float = -16.0
+from ecc.train.config import CropConfig
 
 
 class Crops:
