@@ -1,0 +1,152 @@
+"""Figures of the report. They show numbers of the tables and compute none."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from ecc.files import atomic_path
+
+METRIC_LABELS = {"pesq_wb": "PESQ-WB", "visqol": "ViSQOL", "estoi": "ESTOI"}
+DPI = 100
+_TICKS = LogLocator(subs=(1.0, 2.0, 5.0))
+
+
+class Styles:
+    """Colour and marker of each codec, the same in all figures.
+
+    They follow from the place of a codec in `codecs` (the whole catalogue), so that leaving one
+    out of a study does not recolour the others. `emphasised` is drawn thick and in front.
+    """
+
+    def __init__(self, codecs: Sequence[str], labels: Mapping[str, str], emphasised: str) -> None:
+        others = [codec for codec in codecs if codec != emphasised]
+        colours = [c for i, c in enumerate(sns.color_palette("tab10")) if i != 3]  # red is taken
+        shapes = "sD^vph<>d*XP"
+        self.emphasised = emphasised
+        self.labels = {codec: labels.get(codec, codec) for codec in codecs}
+        self.colours = {c: colours[i % len(colours)] for i, c in enumerate(others)}
+        self.markers = {c: shapes[i % len(shapes)] for i, c in enumerate(others)}
+        self.colours[emphasised], self.markers[emphasised] = (0.75, 0.05, 0.1), "o"
+
+    def draw(self, axes: Axes, codec: str, x: pd.Series, y: pd.Series, joined: bool = True) -> None:
+        """A line with markers through the points, labelled with the codec's label."""
+        strong = codec == self.emphasised
+        axes.plot(
+            x,
+            y,
+            label=self.labels[codec],
+            color=self.colours[codec],
+            marker=self.markers[codec],
+            linestyle="-" if joined else "none",
+            linewidth=2.6 if strong else 1.2,
+            markersize=8 if strong else 6,
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+            zorder=4 if strong else 3,
+        )
+
+
+def rd_curves(rd: pd.DataFrame, metrics: Sequence[str], styles: Styles) -> Figure:
+    """Each metric over the rate for the points of one test set, with 95 % intervals as bands."""
+    figure, panels = _panels(len(metrics))
+    for axes, metric in zip(panels, metrics, strict=True):
+        for codec in styles.labels:
+            points = rd[rd["codec"] == codec].dropna(subset=["kbps", metric]).sort_values("kbps")
+            if points.empty:
+                continue
+            styles.draw(axes, codec, points["kbps"], points[metric])
+            ends = (points[f"{metric}_low"], points[f"{metric}_high"])
+            colour = styles.colours[codec]
+            if len(points) > 1:
+                axes.fill_between(points["kbps"], *ends, color=colour, alpha=0.13, linewidth=0)
+            else:
+                axes.vlines(points["kbps"], *ends, color=colour, alpha=0.5)
+        axes.set_title(METRIC_LABELS.get(metric, metric))
+        _rate_axis(axes)
+    _legend(figure, panels)
+    return figure
+
+
+def rate_overhead(rd: pd.DataFrame, styles: Styles) -> Figure:
+    """How far the real rate lies above the model's estimate, a panel for each test set."""
+    known = rd.dropna(subset=["kbps", "kbps_estimated"])
+    test_sets = list(dict.fromkeys(known["test_set"]))
+    figure, panels = _panels(len(test_sets))
+    for axes, test_set in zip(panels, test_sets, strict=True):
+        of_set = known[known["test_set"] == test_set]
+        for codec in styles.labels:
+            points = of_set[of_set["codec"] == codec].sort_values("kbps")
+            if len(points):
+                excess = 100 * (points["kbps"] / points["kbps_estimated"] - 1)
+                styles.draw(axes, codec, points["kbps"], excess)
+        axes.axhline(0, color="0.4", linewidth=0.8)
+        axes.set_title(test_set)
+        _rate_axis(axes)
+    panels[0].set_ylabel("real rate above estimate (%)")
+    _legend(figure, panels)
+    return figure
+
+
+def training_curves(folder: Path) -> Figure | None:
+    """What DVCLive logged of each model below `folder`, a panel for each metric; None if nothing.
+
+    Reads `<folder>/<model>/plots/metrics/**/<metric>.tsv` with the columns step and <metric>.
+    """
+    curves: dict[str, dict[str, pd.DataFrame]] = {}
+    for path in sorted(folder.glob("*/plots/metrics/**/*.tsv")):
+        model, _, _, *parts = path.relative_to(folder).with_suffix("").parts
+        curves.setdefault("/".join(parts), {})[model] = pd.read_csv(path, sep="\t")
+    if not curves:
+        return None
+    models = sorted({model for of_metric in curves.values() for model in of_metric})
+    colours = dict(zip(models, sns.color_palette("viridis", len(models)), strict=True))
+    figure, panels = _panels(len(curves))
+    for axes, (metric, of_metric) in zip(panels, curves.items(), strict=True):
+        for model, table in of_metric.items():
+            axes.plot(table["step"], table.iloc[:, -1], color=colours[model], label=model, lw=1)
+        axes.set_title(metric)
+        axes.set_xlabel("step")
+    _legend(figure, panels)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write `figure` as PNG; equal figures give equal bytes."""
+    with atomic_path(path) as temporary:
+        # Without the version of matplotlib, which would change the bytes for nothing.
+        figure.savefig(temporary, dpi=DPI, metadata={"Software": None})
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    with mpl.rc_context({**sns.axes_style("whitegrid"), **sns.plotting_context("notebook", 0.9)}):
+        # Not pyplot: its figures live in a global register until they are closed.
+        figure = Figure(figsize=(4.1 * columns, 3.9 * rows), layout="constrained")
+        panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for spare in panels[count:]:
+        spare.remove()
+    return figure, panels[:count]
+
+
+def _rate_axis(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(_TICKS)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda kbps, _: f"{kbps:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("rate of the real streams (kbps)")
+
+
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    entries = {
+        label: handle
+        for axes in panels
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(entries.values(), entries.keys(), loc="outside right center", frameon=False)

@@ -1,0 +1,236 @@
+"""The written report: tables and figures from `reports/`, set in Markdown."""
+
+import io
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from ruamel.yaml import YAML
+
+from ecc.report.figures import METRIC_LABELS
+from ecc.report.rd import Report
+
+PACKAGES = (
+    "torch",
+    "torchaudio",
+    "compressai",
+    "numpy",
+    "scipy",
+    "soundfile",
+    "av",
+    "pesq",
+    "visqol-python",
+    "pystoi",
+    "pandas",
+)
+"""Packages whose version may change a number of the report."""
+
+
+def render(
+    reports: Path,
+    sources: Sequence[Mapping[str, Any]],
+    metrics: Sequence[str],
+    config: Report,
+    parameters: Mapping[str, Any],
+) -> str:
+    """Text of the report on the tables and figures that lie in `reports`.
+
+    sources: data/corpus/sources.json; parameters: the sections of params.yaml to print.
+    Raises `FileNotFoundError` when a table is missing (an empty one is fine).
+    """
+    names = ("rd", "bd_rate", "matched_rate", "codecs", "absent", "failures")
+    tables = {name: _read(reports / f"{name}.csv") for name in names}
+    codecs = tables["codecs"]
+    labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
+    figures = sorted(path.stem for path in (reports / "figures").glob("*.png"))
+    rd = tables["rd"]
+    test_sets = [
+        {
+            "name": name,
+            "utterances": rows["n"].max(),
+            "speakers": rows["speakers"].max(),
+            "points": points_table(rows, metrics, labels),
+            "bd_rate": bd_rate_pivot(_of(tables["bd_rate"], name), metrics, labels),
+            "matched": [
+                (METRIC_LABELS.get(metric, metric), pivot)
+                for metric in metrics
+                if (pivot := matched_pivot(_of(tables["matched_rate"], name), metric, labels))
+            ],
+        }
+        for name, rows in rd.groupby("test_set", sort=False)
+    ]
+    akima = (tables["bd_rate"]["bd_rate"] - tables["bd_rate"]["bd_rate_akima"]).abs().max()
+    failures = tables["failures"].assign(codec=tables["failures"]["codec"].map(labels))
+    ran = codecs[codecs["available"].astype(bool)]
+    return _template().render(
+        config=config,
+        label=labels.get(config.codec, config.codec),
+        metrics=[METRIC_LABELS.get(metric, metric) for metric in metrics],
+        test_sets=test_sets,
+        akima=None if pd.isna(akima) else f"{akima:.2g}",
+        figures=figures,
+        estimates=estimate_table(rd, labels),
+        absent=_markdown(tables["absent"]),
+        failures=_markdown(failures),
+        scored=int(rd["n"].sum()),
+        failed=int(rd["failures"].sum()),
+        sources=source_table(sources),
+        codecs=_markdown(ran[["codec", "label", "version"]]),
+        packages=_markdown(_packages()),
+        parameters=_yaml(parameters),
+    )
+
+
+def points_table(rd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> str:
+    """The points of one test set, one row each."""
+    table: dict[str, Any] = {
+        "codec": rd["codec"].map(labels),
+        "point": rd["point"],
+        "kbps": rd["kbps"].map("{:.2f}".format),
+    }
+    for metric in metrics:
+        rows = zip(rd[metric], rd[f"{metric}_low"], rd[f"{metric}_high"], strict=True)
+        table[METRIC_LABELS.get(metric, metric)] = pd.Series(
+            [with_interval(*row, digits=2) for row in rows], index=rd.index
+        )
+    table["failed"] = [f"{a} of {b}" for a, b in zip(rd["failures"], rd["n"], strict=True)]
+    for step in ("encode", "decode"):
+        table[f"{step}, s/s"] = rd[f"rtf_{step}"].map(lambda value: _number(value, "{:.3g}"))
+    return _markdown(pd.DataFrame(table))
+
+
+def bd_rate_pivot(bd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> str:
+    """BD-rates of one test set: a row for each anchor, a column for each metric."""
+    cells = {
+        (labels.get(row["anchor"], row["anchor"]), row["metric"]): bd_rate_cell(row)
+        for _, row in bd.iterrows()
+    }
+    anchors = list(dict.fromkeys(anchor for anchor, _ in cells))
+    table = pd.DataFrame(
+        {
+            METRIC_LABELS.get(metric, metric): [cells.get((a, metric), "–") for a in anchors]
+            for metric in metrics
+        }
+    )
+    table.insert(0, "against", anchors)
+    return _markdown(table)
+
+
+def bd_rate_cell(row: pd.Series) -> str:
+    """A BD-rate with interval and overlap, or n/a and why."""
+    if row["flag"] != "ok":
+        shared = f" {100 * row['overlap']:.0f} %" if row["flag"] == "low overlap" else ""
+        return f"n/a ({row['flag']}{shared})"
+    value = with_interval(row["bd_rate"], row["bd_rate_low"], row["bd_rate_high"], digits=1)
+    return f"{value} %, overlap {100 * row['overlap']:.0f} %".replace("-", "−")
+
+
+def matched_pivot(matched: pd.DataFrame, metric: str, labels: Mapping[str, str]) -> str:
+    """One metric of one test set: a row for each codec, a column for each rate."""
+    rates = sorted(matched["kbps"].unique())
+    rows = []
+    for codec in matched.dropna(subset=[metric])["codec"].unique():
+        of_codec = matched[matched["codec"] == codec].set_index("kbps")
+        row = {"codec": labels.get(codec, codec)}
+        for kbps in rates:
+            found = of_codec.loc[kbps] if kbps in of_codec.index else {}
+            value, low, high = (
+                found.get(f"{metric}{end}", float("nan")) for end in ("", "_low", "_high")
+            )
+            row[f"{kbps:g} kbps"] = with_interval(value, low, high, digits=2)
+        rows.append(row)
+    return _markdown(pd.DataFrame(rows))
+
+
+def estimate_table(rd: pd.DataFrame, labels: Mapping[str, str]) -> str:
+    """Real rate beside the estimate, for codecs that make one."""
+    known = rd.dropna(subset=["kbps_estimated"])
+    excess = 100 * (known["kbps"] / known["kbps_estimated"] - 1)
+    return _markdown(
+        pd.DataFrame(
+            {
+                "test set": known["test_set"],
+                "codec": known["codec"].map(labels),
+                "point": known["point"],
+                "real kbps": known["kbps"].map("{:.3f}".format),
+                "estimated kbps": known["kbps_estimated"].map("{:.3f}".format),
+                "real above estimated": excess.map("{:+.2f} %".format),
+            }
+        )
+    )
+
+
+def source_table(sources: Sequence[Mapping[str, Any]]) -> str:
+    """The speech of the study, one row for each source that could be had."""
+    rows = []
+    for source in sources:
+        if source["available"]:
+            row = {key: source[key] for key in ("source", "version", "licence", "origin")}
+            for split in ("train", "valid", "test"):
+                hours, speakers = source["hours"].get(split, 0), source["speakers"].get(split, 0)
+                row[split] = f"{hours:.2f} h, {speakers} sp." if speakers else "–"
+            rows.append(row)
+    return _markdown(pd.DataFrame(rows))
+
+
+def with_interval(value: float, low: float, high: float, digits: int) -> str:
+    """ "1.23 [1.10, 1.31]"; the interval is left out, or all a dash, where it is NaN."""
+    number = f"{{:.{digits}f}}"
+    if pd.isna(low) or pd.isna(high):
+        return _number(value, number)
+    return f"{_number(value, number)} [{number.format(low)}, {number.format(high)}]"
+
+
+def _number(value: float, form: str) -> str:
+    return "–" if pd.isna(value) else form.format(value)
+
+
+def _of(table: pd.DataFrame, test_set: object) -> pd.DataFrame:
+    return table[table["test_set"] == test_set]
+
+
+def _read(path: Path) -> pd.DataFrame:
+    text = dict.fromkeys(("codec", "point", "test_set", "version", "label", "name"), str)
+    return pd.read_csv(path, dtype=text, na_values=[""], keep_default_na=False)
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    """Empty for a table without rows, so that the template can say so in words."""
+    if table.empty:
+        return ""
+    cells = table.astype(object).where(table.notna(), "–").astype(str)
+    cells = cells.replace({r"\|": r"\\|", r"\s+": " "}, regex=True)
+    return cells.to_markdown(index=False, disable_numparse=True)
+
+
+def _packages() -> pd.DataFrame:
+    rows = []
+    for package in PACKAGES:
+        try:
+            rows.append({"package": package, "version": version(package)})
+        except PackageNotFoundError:
+            rows.append({"package": package, "version": "not installed"})
+    return pd.DataFrame(rows)
+
+
+def _yaml(parameters: Mapping[str, Any]) -> str:
+    yaml = YAML()
+    yaml.default_flow_style = None
+    yaml.width = 100
+    text = io.StringIO()
+    yaml.dump(dict(parameters), text)
+    return text.getvalue().rstrip()
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.md.jinja")

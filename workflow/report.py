@@ -1,0 +1,47 @@
+"""Draw the figures and write the report from the tables of reports/."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from ecc import params
+from ecc.files import atomic_path
+from ecc.report import figures
+from ecc.report.render import render
+
+REPORTS = Path("reports")
+
+
+def main() -> None:
+    """Write reports/figures/*.png and reports/report.md."""
+    study = params.load()
+    rd = pd.read_csv(REPORTS / "rd.csv", dtype={"codec": str, "point": str, "test_set": str})
+    labels = {name: codec.label for name, codec in study.codecs.items()}
+    styles = figures.Styles(list(study.codecs), labels, study.report.codec)
+    drawn = {
+        f"rd_{test_set}": figures.rd_curves(points, study.score.metrics, styles)
+        for test_set, points in rd.groupby("test_set", sort=False)
+    }
+    if rd["kbps_estimated"].notna().any():
+        drawn["rate_overhead"] = figures.rate_overhead(rd, styles)
+    training = figures.training_curves(REPORTS / "training")
+    if training is not None:
+        drawn["training"] = training
+    # A figure of a test set that no longer takes part must not stay behind.
+    shutil.rmtree(REPORTS / "figures", ignore_errors=True)
+    (REPORTS / "figures").mkdir(parents=True)
+    for name, figure in drawn.items():
+        figures.save(figure, REPORTS / "figures" / f"{name}.png")
+
+    sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
+    parameters = study.model_dump(mode="json", by_alias=True)
+    shown = {section: parameters[section] for section in ("codec", "train", "models")}
+    text = render(REPORTS, sources, study.score.metrics, study.report, shown)
+    with atomic_path(REPORTS / "report.md") as path:
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
