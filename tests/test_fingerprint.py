@@ -95,5 +95,5 @@ def test_modules_are_entries_too(project: Path) -> None:
 
 
 def test_unknown_module_is_named(project: Path) -> None:
-    with pytest.raises(ModuleNotFoundError, match="package.nothing"):
+    with pytest.raises(ModuleNotFoundError, match=r"package\.nothing"):
         fingerprint(["package.nothing"], [project])

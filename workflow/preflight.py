@@ -1,0 +1,153 @@
+"""Say what the study is about to run, and above all what it would train and for how long."""
+
+import json
+import shutil
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+
+from ecc import params
+from ecc.codecs.base import CodecConfig, CodecUnavailable, load_codec
+
+IDENTITY = "data/corpus/identity.json"
+REASONS = {"data/fingerprints/train.txt": "the code of training", IDENTITY: "the corpus"}
+
+
+def main() -> None:
+    """Print the plan; what was out of reach earlier and may be here now is tried again."""
+    study = params.load()
+    for line in forget_absent(study):
+        print(line)
+    repo = Repo()
+    repo.reproduce("validate")
+    graph = repo.index.graph  # an edge points from a stage to what it depends on
+    status = repo.status()
+    trained = {
+        stage: why
+        for stage in graph
+        if is_training(stage) and (why := why_trained(stage, status, corpus_changed(status)))
+    }
+    stale = set(trained)
+    for stage in graph:
+        if stage.addressing in status and not is_training(stage):
+            stale |= {stage, *(s for s in nx.ancestors(graph, stage) if not is_training(s))}
+    for stage in trained:
+        stale |= nx.ancestors(graph, stage)
+    if not stale:
+        print("Everything is up to date.")
+        return
+    order = [stage for stage in nx.topological_sort(graph.reverse()) if stage in stale]
+    kinds = Counter(stage.name.partition("@")[0] for stage in order)
+    print("To do:", ", ".join(f"{kind} ({n})" if n > 1 else kind for kind, n in kinds.items()))
+    if not trained:
+        print("Nothing is trained: the weights fit the parameters, the code and the corpus.")
+        return
+    seconds = {stage: training_seconds(study, model_of(stage)) for stage in trained}
+    for stage in order:
+        if stage in trained:
+            print(f"TRAIN {model_of(stage)}: {trained[stage]}; {duration(seconds[stage])}")
+    print(f"Training: {duration(sum(seconds.values()))} in all, one after the other, at the speed")
+    print("that reports/training shows. Stop now (Ctrl-C) if that is not what you want.")
+
+
+def forget_absent(study: params.Params) -> Iterator[str]:
+    """Remove the records of sources and codecs that were absent, so that they are tried again."""
+    for source in study.study.sources:
+        if absent(Path("data/speech") / source / "source.json"):
+            shutil.rmtree(Path("data/speech") / source)
+            yield f"Source {source} could not be reached earlier: it is tried again."
+    for codec in study.study.codecs:
+        if absent(Path("data/streams") / codec / "codec.json") and can_run(study.codecs[codec]):
+            shutil.rmtree(Path("data/streams") / codec)
+            yield f"Codec {codec} could not run earlier and can now: it joins."
+
+
+def absent(record: Path) -> bool:
+    """Whether a stage noted that what it was to handle is not available here."""
+    return record.exists() and not json.loads(record.read_text(encoding="utf-8"))["available"]
+
+
+def can_run(codec: CodecConfig) -> bool:
+    """Whether the first operating point of a ready-made codec can be constructed."""
+    try:
+        load_codec(codec.class_, next(iter((codec.points or {}).values()), {}))
+    except CodecUnavailable:
+        return False
+    return True
+
+
+def is_training(stage: PipelineStage) -> bool:
+    """Whether the stage is one that the study runs only when it must."""
+    return stage.name.startswith("train@")
+
+
+def model_of(stage: PipelineStage) -> str:
+    """The model that a training stage trains."""
+    return stage.name.partition("@")[2]
+
+
+def corpus_changed(status: Mapping[str, Any]) -> bool:
+    """Whether the declared corpus is another than the one in dvc.lock.
+
+    `identity.json` itself may not be there yet; it follows from these parameters.
+    """
+    return bool(
+        {"sources", "study.sources"} & set(changes(status, "corpus").get("params.yaml", ()))
+    )
+
+
+def changes(status: Mapping[str, Any], stage: str) -> dict[str, Any]:
+    """What DVC finds changed about a stage: path -> kind of change; params.yaml -> {key: kind}."""
+    found: dict[str, Any] = {}
+    for entry in status.get(stage, ()):
+        if isinstance(entry, str):
+            found[entry] = "changed"
+        else:
+            for paths in entry.values():
+                found |= paths
+    return found
+
+
+def why_trained(stage: PipelineStage, status: Mapping[str, Any], corpus: bool) -> str:
+    """Why DVC would train; empty if it would not, as for inputs that are only not there yet."""
+    found = changes(status, stage.addressing)
+    keys = found.pop("params.yaml", {})
+    if any(kind == "new" for kind in keys.values()):
+        return "it is new"
+    why = [f"{key} changed in params.yaml" for key in keys]
+    why += [f"{what} changed" for path, what in REASONS.items() if found.get(path) == "modified"]
+    if corpus and found.get(IDENTITY) == "deleted":
+        why.append("the corpus changed")
+    if any(str(out) in found for out in stage.outs) and not why:
+        why.append("its weights are neither here nor in the DVC remote")
+    if "changed command" in found:
+        why.append("its command changed")
+    return ", ".join(why)
+
+
+def training_seconds(study: params.Params, model: str) -> float:
+    """Steps of a training times seconds per step, of this model's last log or of all others'."""
+    logs = {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in Path("reports/training").glob("*/metrics.json")
+    }
+    speeds = {name: log["seconds"] / log["step"] for name, log in logs.items() if log.get("step")}
+    typical = statistics.median(speeds.values()) if speeds else float("nan")
+    return study.model(model)[2].steps * speeds.get(model, typical)
+
+
+def duration(seconds: float) -> str:
+    """About how long, in words."""
+    if seconds != seconds:
+        return "nobody has measured how long that takes"
+    return f"about {seconds / 3600:.1f} h" if seconds >= 3600 else f"about {seconds / 60:.0f} min"
+
+
+if __name__ == "__main__":
+    main()

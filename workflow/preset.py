@@ -1,0 +1,42 @@
+"""Change params.yaml to a preset of workflow/presets; `git checkout params.yaml` goes back."""
+
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from ruamel.yaml import YAML
+
+from ecc import params
+from ecc.files import atomic_path
+
+
+def main(preset: str) -> None:
+    """Apply workflow/presets/PRESET.yaml, a JSON merge patch (RFC 7396), to params.yaml."""
+    path = Path("workflow/presets") / f"{preset}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(other.stem for other in path.parent.glob("*.yaml")))
+        raise SystemExit(f"no preset {preset!r}; known are: {known}")
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 100
+    content = yaml.load(Path("params.yaml"))
+    apply(content, yaml.load(path) or {})
+    with atomic_path("params.yaml") as temporary:
+        yaml.dump(content, temporary)
+        params.load(temporary)
+
+
+def apply(target: MutableMapping[str, Any], patch: Mapping[str, Any]) -> None:
+    """Merge `patch` into `target` in place, which keeps the comments of a YAML document."""
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(target.get(key), MutableMapping):
+            apply(target[key], value)
+        else:
+            target[key] = value
+
+
+if __name__ == "__main__":
+    typer.run(main)
