@@ -30,7 +30,7 @@ class EntropyConfig(Config):
 
     slices: Annotated[int, Field(ge=1)] = 4
     width: Annotated[int, Field(ge=8, multiple_of=4)] = 96
-    z_channels: Annotated[int, Field(ge=1)] = 24
+    z_channels: Annotated[int, Field(ge=1)] = 16
     z_stride: Annotated[int, Field(ge=1)] = 4  # latent frames in one frame of z
     hyperprior: bool = True
     context: bool = True  # slices see those before them

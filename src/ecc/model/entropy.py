@@ -138,7 +138,7 @@ class EntropyModel(nn.Module):
                 *[LinearAttention(width) for _ in range(config.attention)],
                 nn.Linear(width, width * config.z_stride),
             )
-            self.bottleneck = EntropyBottleneck(config.z_channels)
+            self.bottleneck = EntropyBottleneck(config.z_channels, init_scale=3)
             # Quantiles are searched for once, after training, in `update`.
             self.bottleneck.quantiles.requires_grad_(False)
         else:

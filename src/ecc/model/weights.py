@@ -89,3 +89,35 @@ def load_model(path: str | Path) -> TrainedModel:
     )
     codec.eval().requires_grad_(False)
     return TrainedModel(codec, header["name"], header["lmbda"], digest, header["info"])
+
+
+def list_models(folder: Path) -> list[Path]:
+    """The model files of a folder and the folders in it, by name."""
+    return sorted(folder.rglob("*.safetensors"), key=lambda path: (path.stem, str(path)))
+
+
+def find_model(name: str, folder: Path) -> Path:
+    """The file of the model `name`, which may itself be a path.
+
+    Raises:
+        ModelError: no such model; the message lists those there are.
+    """
+    if name.endswith(".safetensors"):
+        return Path(name)
+    paths = {path.stem: path for path in list_models(folder)}
+    if name not in paths:
+        known = f"there are: {', '.join(paths)}" if paths else "`dvc pull` fetches the trained ones"
+        raise ModelError(f"no model {name!r} in {folder}; {known}")
+    return paths[name]
+
+
+def find_model_by_id(model_id: bytes, folder: Path) -> Path:
+    """The model file whose SHA-256 starts with `model_id`, as a stream names it.
+
+    Raises:
+        ModelError: there is none in the folder.
+    """
+    for path in list_models(folder):
+        if hashlib.sha256(path.read_bytes()).digest().startswith(model_id):
+            return path
+    raise ModelError(f"no model in {folder} has the id {model_id.hex()} that the stream names")

@@ -13,8 +13,8 @@ class CropConfig(Config):
 
     frames: Annotated[int, Field(ge=4)] = 64  # latent frames in a crop
     speaker_power: Annotated[float, Field(ge=0, le=1)] = 0.5
-    level_low: float = -36.0  # dBFS (RMS) that crops are scaled to, drawn uniformly
-    level_high: float = -16.0
+    level_low: float = -32.0  # dBFS (RMS) that crops are scaled to, drawn uniformly
+    level_high: float = -18.0
 
 
 class LossConfig(Config):

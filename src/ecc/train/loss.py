@@ -37,7 +37,7 @@ class Distortion(nn.Module):
             stft = torch.stft(both, n_fft, n_fft // 2, window=window, return_complex=True)
             magnitude = torch.sqrt(stft.real**2 + stft.imag**2 + 1e-9)
             mel = magnitude.transpose(1, 2) @ getattr(self, f"mel{i}")
-            log_mel = log_mel + F.l1_loss(*torch.log(mel + 1e-3).chunk(2))
+            log_mel = log_mel + F.l1_loss(*torch.log(mel + 2e-4).chunk(2))
             power_mel = power_mel + F.l1_loss(*(mel**config.power).chunk(2))
             if i == len(config.n_fft) // 2:
                 compressed = stft * magnitude ** (config.power - 1)

@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch.distributed as dist
 from dvclive import Live
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from ecc.files import atomic_path
@@ -87,7 +88,7 @@ def _train(run: Run, config: TrainConfig, device: torch.device, world: int, rank
     if samples % codec.granule:
         raise ValueError("train.crop.frames must be a multiple of codec.entropy.z_stride")
     distortion = Distortion(config.loss).to(device)
-    average = AveragedModel(codec, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
+    average = AveragedModel(codec, multi_avg_fn=partial(_average, config.ema))
     optimizer = torch.optim.Adam(
         (p for p in codec.parameters() if p.requires_grad), lr=0.0, betas=(0.9, 0.99)
     )
@@ -188,6 +189,13 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     span = config.learning_rate - config.final_learning_rate
     return config.final_learning_rate + span * (1 + math.cos(math.pi * done)) / 2
+
+
+@torch.no_grad()
+def _average(decay: float, average: list[Tensor], weights: list[Tensor], count: Tensor) -> None:
+    """Exponential moving average that forgets the first steps faster than later ones."""
+    updates = int(count)
+    torch._foreach_lerp_(average, weights, 1 - min(decay, (1 + updates) / (10 + updates)))
 
 
 @torch.inference_mode()
