@@ -1,5 +1,6 @@
 """Figures of the report. They show numbers of the tables and compute none."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from PIL import Image
 
 from ecc.files import atomic_path
 
@@ -118,9 +120,13 @@ def training_curves(folder: Path) -> Figure | None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write `figure` as PNG; equal figures give equal bytes."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=DPI, format="png")
+    # A palette makes the file three times smaller, and saving anew drops matplotlib's version,
+    # which would change the bytes for nothing.
+    image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     with atomic_path(path) as temporary:
-        # Without the version of matplotlib, which would change the bytes for nothing.
-        figure.savefig(temporary, dpi=DPI, metadata={"Software": None})
+        image.save(temporary, optimize=True)
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:

@@ -42,7 +42,7 @@ def render(
     Raises `FileNotFoundError` when a table is missing (an empty one is fine).
     """
     names = ("rd", "bd_rate", "matched_rate", "codecs", "absent", "failures")
-    tables = {name: _read(reports / f"{name}.csv") for name in names}
+    tables = {name: read_table(reports / f"{name}.csv") for name in names}
     codecs = tables["codecs"]
     labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
     figures = sorted(path.stem for path in (reports / "figures").glob("*.png"))
@@ -73,13 +73,13 @@ def render(
         akima=None if pd.isna(akima) else f"{akima:.2g}",
         figures=figures,
         estimates=estimate_table(rd, labels),
-        absent=_markdown(tables["absent"]),
-        failures=_markdown(failures),
+        absent=markdown(tables["absent"]),
+        failures=markdown(failures),
         scored=int(rd["n"].sum()),
         failed=int(rd["failures"].sum()),
         sources=source_table(sources),
-        codecs=_markdown(ran[["codec", "label", "version"]]),
-        packages=_markdown(_packages()),
+        codecs=markdown(ran[["codec", "label", "version"]]),
+        packages=markdown(_packages()),
         parameters=_yaml(parameters),
     )
 
@@ -99,7 +99,7 @@ def points_table(rd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, 
     table["failed"] = [f"{a} of {b}" for a, b in zip(rd["failures"], rd["n"], strict=True)]
     for step in ("encode", "decode"):
         table[f"{step}, s/s"] = rd[f"rtf_{step}"].map(lambda value: _number(value, "{:.3g}"))
-    return _markdown(pd.DataFrame(table))
+    return markdown(pd.DataFrame(table))
 
 
 def bd_rate_pivot(bd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> str:
@@ -116,7 +116,7 @@ def bd_rate_pivot(bd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str,
         }
     )
     table.insert(0, "against", anchors)
-    return _markdown(table)
+    return markdown(table)
 
 
 def bd_rate_cell(row: pd.Series) -> str:
@@ -142,14 +142,14 @@ def matched_pivot(matched: pd.DataFrame, metric: str, labels: Mapping[str, str])
             )
             row[f"{kbps:g} kbps"] = with_interval(value, low, high, digits=2)
         rows.append(row)
-    return _markdown(pd.DataFrame(rows))
+    return markdown(pd.DataFrame(rows))
 
 
 def estimate_table(rd: pd.DataFrame, labels: Mapping[str, str]) -> str:
     """Real rate beside the estimate, for codecs that make one."""
     known = rd.dropna(subset=["kbps_estimated"])
     excess = 100 * (known["kbps"] / known["kbps_estimated"] - 1)
-    return _markdown(
+    return markdown(
         pd.DataFrame(
             {
                 "test set": known["test_set"],
@@ -168,12 +168,12 @@ def source_table(sources: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for source in sources:
         if source["available"]:
-            row = {key: source[key] for key in ("source", "version", "licence", "origin")}
+            row = {key: source[key] for key in ("source", "version", "licence", "url")}
             for split in ("train", "valid", "test"):
                 hours, speakers = source["hours"].get(split, 0), source["speakers"].get(split, 0)
                 row[split] = f"{hours:.2f} h, {speakers} sp." if speakers else "–"
             rows.append(row)
-    return _markdown(pd.DataFrame(rows))
+    return markdown(pd.DataFrame(rows))
 
 
 def with_interval(value: float, low: float, high: float, digits: int) -> str:
@@ -192,13 +192,14 @@ def _of(table: pd.DataFrame, test_set: object) -> pd.DataFrame:
     return table[table["test_set"] == test_set]
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """A table of reports/; only an empty cell is missing, since a point may be called "NA"."""
     text = dict.fromkeys(("codec", "point", "test_set", "version", "label", "name"), str)
     return pd.read_csv(path, dtype=text, na_values=[""], keep_default_na=False)
 
 
-def _markdown(table: pd.DataFrame) -> str:
-    """Empty for a table without rows, so that the template can say so in words."""
+def markdown(table: pd.DataFrame) -> str:
+    """`table` in Markdown; empty for a table without rows, so that words can say so."""
     if table.empty:
         return ""
     cells = table.astype(object).where(table.notna(), "–").astype(str)

@@ -1,0 +1,179 @@
+import bjontegaard
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.interpolate import Akima1DInterpolator
+
+from ecc.report.bd_rate import (
+    bd_rate,
+    bd_rate_table,
+    matched_rate_table,
+    pareto,
+    quality_at,
+)
+from ecc.report.rd import Report
+
+METRICS = ["pesq_wb", "visqol", "estoi"]
+CONFIG = Report(bootstrap=200)
+KBPS = np.array([0.7, 1.3, 2.2, 3.5, 6.0])
+QUALITY = np.array([1.5, 2.1, 2.7, 3.1, 3.6])
+
+
+def steps(low: float, high: float) -> st.SearchStrategy[list[float]]:
+    return st.lists(st.floats(low, high), min_size=2, max_size=7)
+
+
+@st.composite
+def curves(draw):
+    """Points whose rate and quality rise, and whose quality starts between 1 and 2."""
+    rates = np.cumsum(draw(steps(0.1, 2.0)))
+    gains = draw(st.lists(st.floats(0.05, 1.0), min_size=len(rates) - 1, max_size=len(rates) - 1))
+    return rates, draw(st.floats(1.0, 2.0)) + np.cumsum([0.0, *gains])
+
+
+def test_same_curve_at_half_the_rate_is_minus_fifty_percent():
+    found = bd_rate(pareto(KBPS / 2, QUALITY), pareto(KBPS, QUALITY))
+    assert found.percent == pytest.approx(-50)
+    assert found.overlap == pytest.approx(1)
+    assert (found.low, found.high) == (1.5, 3.6)
+
+
+def test_straight_lines_by_hand():
+    # In log2 rate: the codec needs q, the anchor 2 q over the common range 2 … 3, where the
+    # difference is −q, on average −2.5.
+    codec = pareto(np.exp2([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0]))
+    anchor = pareto(np.exp2([4.0, 6.0, 8.0]), np.array([2.0, 3.0, 4.0]))
+    found = bd_rate(codec, anchor)
+    assert found.percent == pytest.approx(100 * (2**-2.5 - 1))
+    assert found.overlap == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("method", "interpolator"), [("pchip", None), ("akima", Akima1DInterpolator)]
+)
+def test_agrees_with_bjontegaard(method, interpolator):
+    anchor_kbps = np.array([5.2, 5.8, 6.7, 7.6, 8.8, 9.7])
+    anchor_quality = np.array([1.73, 2.11, 2.49, 2.80, 2.97, 3.31])
+    expected = bjontegaard.bd_rate(
+        anchor_kbps, anchor_quality, KBPS, QUALITY, method=method,
+        require_matching_points=False, min_overlap=0,
+    )  # fmt: skip
+    more = {} if interpolator is None else {"interpolator": interpolator}
+    found = bd_rate(pareto(KBPS, QUALITY), pareto(anchor_kbps, anchor_quality), **more)
+    assert found.percent == pytest.approx(expected, abs=1e-6)
+
+
+@given(curves(), curves())
+def test_swapping_the_codecs_inverts_the_ratio(one, other):
+    forth, back = (bd_rate(pareto(*a), pareto(*b)) for a, b in ((one, other), (other, one)))
+    assert np.isnan(forth.percent) == np.isnan(back.percent)
+    if not np.isnan(forth.percent):
+        assert np.log1p(forth.percent / 100) == pytest.approx(-np.log1p(back.percent / 100))
+        assert forth.overlap == pytest.approx(back.overlap)
+
+
+@given(curves(), st.randoms(use_true_random=False), st.integers(0, 1))
+def test_order_and_dominated_points_change_nothing(curve, random, worse):
+    kbps, quality = curve
+    at = random.randrange(len(kbps))
+    order = random.sample(range(len(kbps) + 1), len(kbps) + 1)
+    # A duplicate, or one that needs more rate for less quality.
+    more_kbps = np.append(kbps, kbps[at] * (1 + 0.1 * worse))[order]
+    more_quality = np.append(quality, quality[at] - 0.2 * worse)[order]
+    np.testing.assert_array_equal(
+        np.stack(pareto(more_kbps, more_quality)), np.stack(pareto(kbps, quality))
+    )
+
+
+@given(curves())
+def test_rate_of_a_curve_against_itself_is_nothing(curve):
+    assert bd_rate(pareto(*curve), pareto(*curve)).percent == pytest.approx(0, abs=1e-9)
+
+
+def test_points_without_a_value_are_left_out():
+    curve = pareto(np.append(KBPS, [9.0, np.nan]), np.append(QUALITY, [np.nan, 4.0]))
+    np.testing.assert_array_equal(curve.quality, QUALITY)
+    assert len(pareto(np.array([np.nan]), np.array([np.nan])).quality) == 0
+
+
+def test_without_common_range_or_points_there_is_no_bd_rate():
+    apart = bd_rate(pareto(KBPS, QUALITY), pareto(KBPS, QUALITY + 3))
+    assert np.isnan(apart.percent) and apart.overlap == 0
+    assert np.isnan(bd_rate(pareto(KBPS, QUALITY), pareto(KBPS[:1], QUALITY[:1])).percent)
+
+
+def test_quality_is_interpolated_and_never_extrapolated():
+    curve = pareto(KBPS, QUALITY)
+    found = quality_at(curve, np.array([0.69, 0.7, 1.0, 6.0, 6.1]))
+    assert np.isnan(found[[0, 4]]).all()
+    assert found[[1, 3]] == pytest.approx([1.5, 3.6])
+    assert 1.5 < found[2] < 2.1
+    # Halfway in log rate between two points of a line.
+    line = pareto(np.array([1.0, 4.0]), np.array([2.0, 3.0]))
+    assert quality_at(line, np.array([2.0]))[0] == pytest.approx(2.5)
+
+
+def both(make_scores, anchor_points, speakers=4):
+    ours = make_scores("ecc", list(zip(KBPS, QUALITY, strict=True)), speakers=speakers)
+    return pd.concat([ours, make_scores("opus", anchor_points, speakers=speakers)])
+
+
+def test_table_gives_rate_interval_and_overlap(make_scores):
+    scores = both(make_scores, list(zip(2 * KBPS, QUALITY, strict=True)))
+    result = bd_rate_table(scores, ["opus", "ecc", "evs"], ["default", "none"], METRICS, CONFIG)
+    assert result["metric"].tolist() == METRICS
+    assert result["anchor"].eq("opus").all() and result["codec"].eq("ecc").all()
+    for column in ("bd_rate", "bd_rate_akima", "bd_rate_low", "bd_rate_high"):
+        # Paired resamples: the speakers' offsets are common to both, so they cancel.
+        np.testing.assert_allclose(result[column], -50)
+    np.testing.assert_allclose(result["overlap"], 1)
+
+
+def test_interval_holds_the_estimate(make_scores):
+    scores = both(make_scores, list(zip(2 * KBPS, QUALITY, strict=True)), speakers=12)
+    strong = scores["speaker"].isin(["s1", "s5", "s8"]) & (scores["codec"] == "ecc")
+    scores.loc[strong, "kbps"] *= 0.8
+    row = bd_rate_table(scores, ["ecc", "opus"], ["default"], METRICS, CONFIG).iloc[0]
+    assert row["bd_rate_low"] < row["bd_rate"] < row["bd_rate_high"] < -50
+
+
+@pytest.mark.parametrize(
+    ("anchor", "flag"),
+    [
+        ([(5.0, 3.2), (9.0, 4.5)], "low overlap"),
+        ([(5.0, 4.0), (9.0, 4.5)], "no overlap"),
+        ([(5.0, 2.0)], "fewer than two points"),
+    ],
+)
+def test_too_little_overlap_is_not_available(make_scores, anchor, flag):
+    scores = both(make_scores, anchor)
+    result = bd_rate_table(scores, ["ecc", "opus"], ["default"], METRICS, CONFIG)
+    assert result["flag"].eq(flag).all()
+    assert result.filter(like="bd_rate").isna().all(axis=None)
+
+
+def test_single_speaker_gives_a_rate_without_interval(make_scores):
+    scores = both(make_scores, list(zip(2 * KBPS, QUALITY, strict=True)), speakers=1)
+    row = bd_rate_table(scores, ["ecc", "opus"], ["default"], METRICS, CONFIG).iloc[0]
+    assert row["bd_rate"] == pytest.approx(-50)
+    assert np.isnan(row["bd_rate_low"]) and np.isnan(row["bd_rate_high"])
+
+
+def test_matched_rates_inside_each_range(make_scores):
+    scores = both(make_scores, [(5.0, 2.0), (8.0, 3.0)])
+    result = matched_rate_table(scores, ["ecc", "opus"], ["default"], METRICS, CONFIG)
+    assert result.groupby("codec")["kbps"].apply(list).to_dict() == {
+        "ecc": [0.8, 1.2, 2.0, 3.2, 6.0],
+        "opus": [6.0],
+    }
+    inner = result[result["kbps"].eq(2.0)].iloc[0]
+    assert inner["pesq_wb_low"] < inner["pesq_wb"] < inner["pesq_wb_high"]
+
+
+def test_codec_under_study_absent_gives_empty_tables(make_scores):
+    scores = make_scores("opus", [(5.0, 2.0), (8.0, 3.0)])
+    assert bd_rate_table(scores, ["ecc", "opus"], ["default"], METRICS, CONFIG).empty
+    empty = matched_rate_table(scores.iloc[:0], ["ecc", "opus"], ["default"], METRICS, CONFIG)
+    assert empty.empty and "pesq_wb_low" in empty

@@ -1,0 +1,71 @@
+import pandas as pd
+import pytest
+from PIL import Image
+
+from ecc.report import figures
+from ecc.report.rd import Report, rd_table
+
+METRICS = ["pesq_wb", "visqol", "estoi"]
+POINTS = [(0.7, 1.5), (1.3, 2.1), (6.0, 3.6)]
+
+
+@pytest.fixture
+def rd(make_scores):
+    scores = pd.concat(
+        [make_scores("ecc", POINTS, estimated=0.98), make_scores("lpc", [(2.4, 1.5)])]
+    )
+    return rd_table(scores, ["ecc", "lpc"], ["default"], METRICS, Report(bootstrap=100))
+
+
+@pytest.fixture
+def styles():
+    return figures.Styles(["ecc", "lpc", "evs"], {"ecc": "ECC", "lpc": "LPC-10"}, "ecc")
+
+
+def test_curves_show_the_points_of_the_table(rd, styles):
+    figure = figures.rd_curves(rd, METRICS, styles)
+    assert [axes.get_title() for axes in figure.axes] == ["PESQ-WB", "ViSQOL", "ESTOI"]
+    ours, single = figure.axes[0].get_lines()
+    assert (ours.get_label(), single.get_label()) == ("ECC", "LPC-10")
+    assert ours.get_xdata() == pytest.approx([0.7, 1.3, 6.0])
+    assert ours.get_ydata() == pytest.approx([1.5, 2.1, 3.6])
+    assert ours.get_linewidth() > single.get_linewidth()
+    assert figure.axes[0].get_xscale() == "log"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ECC", "LPC-10"]
+
+
+def test_overhead_is_in_percent_of_the_estimate(rd, styles):
+    figure = figures.rate_overhead(rd, styles)
+    lines = [line for line in figure.axes[0].get_lines() if line.get_label() == "ECC"]
+    assert lines[0].get_ydata() == pytest.approx([100 * (1 / 0.98 - 1)] * 3)
+
+
+def test_training_curves_read_what_dvclive_wrote(tmp_path):
+    assert figures.training_curves(tmp_path) is None
+    for model, values in (("ecc-1", [3.0, 2.0]), ("ecc-2", [4.0, 1.0])):
+        folder = tmp_path / model / "plots" / "metrics" / "valid"
+        folder.mkdir(parents=True)
+        table = pd.DataFrame({"step": [0, 100], "loss": values})
+        table.to_csv(folder / "loss.tsv", sep="\t", index=False)
+    figure = figures.training_curves(tmp_path)
+    assert [axes.get_title() for axes in figure.axes] == ["valid/loss"]
+    lines = figure.axes[0].get_lines()
+    assert [(line.get_label(), list(line.get_ydata())) for line in lines] == [
+        ("ecc-1", [3.0, 2.0]),
+        ("ecc-2", [4.0, 1.0]),
+    ]
+
+
+def test_leaving_a_codec_out_does_not_recolour_the_others(rd, styles):
+    without = figures.rd_curves(rd[rd["codec"] == "lpc"], METRICS, styles)
+    with_ecc = figures.rd_curves(rd, METRICS, styles)
+    assert without.axes[0].get_lines()[0].get_color() == styles.colours["lpc"]
+    assert with_ecc.axes[0].get_lines()[1].get_color() == styles.colours["lpc"]
+
+
+def test_equal_figures_give_equal_small_files(rd, styles, tmp_path):
+    for name in ("a.png", "b.png"):
+        figures.save(figures.rd_curves(rd, METRICS, styles), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert (tmp_path / "a.png").stat().st_size < 150_000
+    assert Image.open(tmp_path / "a.png").info.keys() <= {"dpi"}

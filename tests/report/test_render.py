@@ -1,0 +1,105 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ecc.report import rd as rate_distortion
+from ecc.report.bd_rate import bd_rate_table, matched_rate_table
+from ecc.report.render import markdown, render, with_interval
+
+METRICS = ["pesq_wb", "visqol", "estoi"]
+CONFIG = rate_distortion.Report(bootstrap=100)
+SOURCE = {
+    "source": "june",
+    "available": True,
+    "reason": None,
+    "licence": "CC-BY-SA-3.0",
+    "url": "Debian pool/main/a/asterisk",
+    "version": "1.6",
+    "hours": {"test": 0.5},
+    "speakers": {"test": 3},
+}
+PARAMETERS = {"codec": {"width": 192}, "models": {"ecc-1": {"lmbda": 6.0}}}
+
+
+def write_tables(folder, scores, codecs, test_sets, sources=()):
+    """What workflow/aggregate.py writes."""
+    names = codecs["codec"].tolist()
+    arguments = (scores, names, test_sets, METRICS, CONFIG)
+    tables = {
+        "rd": rate_distortion.rd_table(*arguments),
+        "bd_rate": bd_rate_table(*arguments),
+        "matched_rate": matched_rate_table(*arguments),
+        "codecs": codecs,
+        "absent": rate_distortion.absent_table(codecs, sources, test_sets, scores),
+        "failures": rate_distortion.failure_table(scores, METRICS),
+    }
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+
+
+def about(*names, available=True):
+    return pd.DataFrame(
+        [
+            {"codec": name, "label": name.upper(), "version": "1.0", "available": available}
+            | {"reason": None if available else "its library is not installed"}
+            for name in names
+        ]
+    )
+
+
+@pytest.fixture
+def scores(make_scores):
+    ours = make_scores("ecc", [(1.0, 2.0), (2.0, 3.0), (4.0, 4.0)], estimated=0.5)
+    opus = make_scores("opus", [(2.0, 2.0), (4.0, 3.0), (8.0, 4.0)])
+    return pd.concat([ours, opus], ignore_index=True)
+
+
+def test_numbers_of_the_tables_stand_in_the_report(scores, tmp_path):
+    scores.loc[0, ["pesq_wb", "reason"]] = [np.nan, "pesq_wb: silent | empty"]
+    write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "rd_default.png").touch()
+    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    assert "(figures/rd_default.png)" in text
+    assert "48 decoded" in text and "1 of 48" in text
+    assert r"silent \| empty" in text
+    assert "−50.0 [−50.0, −50.0] %, overlap 100 %" in text
+    assert "+100.00 %" in text
+    assert "CC-BY-SA-3.0" in text and "0.50 h, 3 sp." in text
+    assert "codec: {width: 192}" in text
+    assert "Nothing: every source" in text
+
+
+def test_everything_absent_still_renders(scores, tmp_path):
+    sources = [{**SOURCE, "available": False, "reason": "no network"}]
+    codecs = about("ecc", "opus", available=False)
+    write_tables(tmp_path, scores.iloc[:0], codecs, ["default"], sources)
+    text = render(tmp_path, sources, METRICS, CONFIG, {})
+    assert "There is no scored speech" in text
+    assert "No BD-rate can be computed" in text
+    assert "No source of speech could be had" in text
+    for reason in ("no network", "its library is not installed", "none of its speech"):
+        assert reason in text
+    assert "nan" not in text.lower().split()
+
+
+def test_one_speaker_and_no_anchor(make_scores, tmp_path):
+    only = make_scores("ecc", [(1.0, 2.0)], speakers=1)
+    write_tables(tmp_path, only, about("ecc"), ["default"])
+    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    assert "of 1 speaker." in text
+    assert "| 2.00 " in text and "2.00 [" not in text
+    assert "makes an estimate" in text
+
+
+def test_missing_table_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        render(tmp_path, [], METRICS, CONFIG, {})
+
+
+def test_cells():
+    assert with_interval(1.234, 1.1, 1.35, digits=2) == "1.23 [1.10, 1.35]"
+    assert with_interval(1.234, np.nan, np.nan, digits=1) == "1.2"
+    assert with_interval(np.nan, np.nan, np.nan, digits=1) == "–"
+    assert markdown(pd.DataFrame({"a": []})) == ""
+    assert markdown(pd.DataFrame({"a": ["0010"], "b": [None]})).splitlines()[-1] == "| 0010 | –   |"
