@@ -36,9 +36,8 @@ def main() -> None:
         figures.save(figure, REPORTS / "figures" / f"{name}.png")
 
     sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
-    parameters = study.model_dump(mode="json", by_alias=True)
-    shown = {section: parameters[section] for section in ("codec", "train", "models")}
-    text = render(REPORTS, sources, study.score.metrics, study.report, shown)
+    parameters = study.model_dump(mode="json", include={"codec", "train", "models"})
+    text = render(REPORTS, sources, study.score.metrics, study.report, parameters)
     with atomic_path(REPORTS / "report.md") as path:
         path.write_text(text, encoding="utf-8")
 

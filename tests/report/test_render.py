@@ -4,7 +4,7 @@ import pytest
 
 from ecc.report import rd as rate_distortion
 from ecc.report.bd_rate import bd_rate_table, matched_rate_table
-from ecc.report.render import markdown, render, with_interval
+from ecc.report.render import bd_rate_cell, markdown, render, with_interval
 
 METRICS = ["pesq_wb", "visqol", "estoi"]
 CONFIG = rate_distortion.Report(bootstrap=100)
@@ -15,8 +15,7 @@ SOURCE = {
     "licence": "CC-BY-SA-3.0",
     "url": "Debian pool/main/a/asterisk",
     "version": "1.6",
-    "hours": {"test": 0.5},
-    "speakers": {"test": 3},
+    "splits": {"test": {"clips": 40, "hours": 0.5, "speakers": 3}},
 }
 PARAMETERS = {"codec": {"width": 192}, "models": {"ecc-1": {"lmbda": 6.0}}}
 
@@ -95,6 +94,19 @@ def test_one_speaker_and_no_anchor(make_scores, tmp_path):
 def test_missing_table_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         render(tmp_path, [], METRICS, CONFIG, {})
+
+
+@pytest.mark.parametrize(
+    ("flag", "cell"),
+    [
+        ("low overlap", "n/a (overlap 23 %)"),
+        ("no overlap", "n/a (no overlap)"),
+        ("ok", "−12.3 [−20.0, 3.0] %, overlap 23 %"),
+    ],
+)
+def test_bd_rate_cell(flag, cell):
+    row = {"flag": flag, "overlap": 0.23, "bd_rate": -12.34}
+    assert bd_rate_cell(pd.Series(row | {"bd_rate_low": -20.0, "bd_rate_high": 3.0})) == cell
 
 
 def test_cells():

@@ -15,6 +15,7 @@ from PIL import Image
 from ecc.files import atomic_path
 
 METRIC_LABELS = {"pesq_wb": "PESQ-WB", "visqol": "ViSQOL", "estoi": "ESTOI"}
+TRAINING_METRICS = ("valid/loss", "valid/distortion", "valid/kbps")
 DPI = 100
 _TICKS = LogLocator(subs=(1.0, 2.0, 5.0))
 
@@ -96,22 +97,28 @@ def rate_overhead(rd: pd.DataFrame, styles: Styles) -> Figure:
 
 
 def training_curves(folder: Path) -> Figure | None:
-    """What DVCLive logged of each model below `folder`, a panel for each metric; None if nothing.
+    """`TRAINING_METRICS` of each model below `folder`, as DVCLive logged them; None if nothing.
 
-    Reads `<folder>/<model>/plots/metrics/**/<metric>.tsv` with the columns step and <metric>.
+    Reads `<folder>/<model>/plots/metrics/<metric>.tsv`: columns step and the metric's last name.
     """
-    curves: dict[str, dict[str, pd.DataFrame]] = {}
-    for path in sorted(folder.glob("*/plots/metrics/**/*.tsv")):
-        model, _, _, *parts = path.relative_to(folder).with_suffix("").parts
-        curves.setdefault("/".join(parts), {})[model] = pd.read_csv(path, sep="\t")
-    if not curves:
+    logs = {
+        metric: sorted(folder.glob(f"*/plots/metrics/{metric}.tsv")) for metric in TRAINING_METRICS
+    }
+    logs = {metric: paths for metric, paths in logs.items() if paths}
+    if not logs:
         return None
-    models = sorted({model for of_metric in curves.values() for model in of_metric})
+    models = sorted(
+        {path.relative_to(folder).parts[0] for paths in logs.values() for path in paths}
+    )
     colours = dict(zip(models, sns.color_palette("viridis", len(models)), strict=True))
-    figure, panels = _panels(len(curves))
-    for axes, (metric, of_metric) in zip(panels, curves.items(), strict=True):
-        for model, table in of_metric.items():
-            axes.plot(table["step"], table.iloc[:, -1], color=colours[model], label=model, lw=1)
+    figure, panels = _panels(len(logs))
+    for axes, (metric, paths) in zip(panels, logs.items(), strict=True):
+        for path in paths:
+            model = path.relative_to(folder).parts[0]
+            table = pd.read_csv(path, sep="\t")
+            axes.plot(
+                table["step"], table[metric.rpartition("/")[2]], color=colours[model], label=model
+            )
         axes.set_title(metric)
         axes.set_xlabel("step")
     _legend(figure, panels)

@@ -122,8 +122,8 @@ def bd_rate_pivot(bd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str,
 def bd_rate_cell(row: pd.Series) -> str:
     """A BD-rate with interval and overlap, or n/a and why."""
     if row["flag"] != "ok":
-        shared = f" {100 * row['overlap']:.0f} %" if row["flag"] == "low overlap" else ""
-        return f"n/a ({row['flag']}{shared})"
+        shared = f"overlap {100 * row['overlap']:.0f} %"
+        return f"n/a ({shared if row['flag'] == 'low overlap' else row['flag']})"
     value = with_interval(row["bd_rate"], row["bd_rate_low"], row["bd_rate_high"], digits=1)
     return f"{value} %, overlap {100 * row['overlap']:.0f} %".replace("-", "−")
 
@@ -170,8 +170,8 @@ def source_table(sources: Sequence[Mapping[str, Any]]) -> str:
         if source["available"]:
             row = {key: source[key] for key in ("source", "version", "licence", "url")}
             for split in ("train", "valid", "test"):
-                hours, speakers = source["hours"].get(split, 0), source["speakers"].get(split, 0)
-                row[split] = f"{hours:.2f} h, {speakers} sp." if speakers else "–"
+                part = source["splits"].get(split)
+                row[split] = f"{part['hours']:.2f} h, {part['speakers']} sp." if part else "–"
             rows.append(row)
     return markdown(pd.DataFrame(rows))
 
