@@ -1,0 +1,158 @@
+"""The corpus: all sources together, its test sets, and how to read a clip of it."""
+
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field, PositiveInt, model_validator
+
+from ecc.config import Config
+from ecc.data.sources.base import Source
+from ecc.files import atomic_path
+
+COLUMNS = [
+    "clip", "source", "speaker", "language", "split", "licence", "seconds", "start", "samples",
+]  # fmt: skip
+
+MIN_SECONDS = 0.3  # shorter clips are letters cut off, not speech
+
+SPLITS = ("train", "valid", "test")
+
+
+class CorpusError(ValueError):
+    """Sources that do not make a corpus; the message is one line."""
+
+
+class TestSet(Config):
+    """Utterances sampled from the test speakers of some sources."""
+
+    __test__ = False  # no test case, whatever pytest makes of the name
+
+    sources: list[str]
+    utterances: PositiveInt
+    min_seconds: float = Field(ge=1.0)  # the metrics need a second
+    max_seconds: float
+    seed: int
+
+    @model_validator(mode="after")
+    def _seconds_in_order(self) -> Self:
+        if self.max_seconds < self.min_seconds:
+            raise ValueError("max_seconds is below min_seconds")
+        return self
+
+
+def build(
+    sources: Mapping[str, Source], test_sets: Mapping[str, TestSet], speech: Path, folder: Path
+) -> pd.DataFrame:
+    """Write `folder`/{manifest.csv,identity.json,sources.json,test_sets/*.csv} from `speech`.
+
+    Returns the manifest. Raises `CorpusError` when a source was not fetched or a speaker is in
+    two splits.
+    """
+    tables, facts = [], []
+    for name in sources:
+        if not (speech / name / "source.json").exists():
+            raise CorpusError(f"{name}: not fetched yet; run workflow/fetch.py {name}")
+        # Speakers and languages such as "no" are text, whatever they look like.
+        clips = pd.read_csv(
+            speech / name / "clips.csv", dtype={"speaker": str, "language": str}, na_filter=False
+        )
+        tables.append(clips)
+        facts.append(
+            json.loads((speech / name / "source.json").read_text(encoding="utf-8"))
+            | {"splits": _summary(clips)}
+        )
+    manifest = pd.concat([table for table in tables if len(table)] or [empty()], ignore_index=True)
+    check_speakers(manifest)
+    _write_table(folder / "manifest.csv", manifest)
+    _write_json(folder / "identity.json", identity(sources))
+    _write_json(folder / "sources.json", facts)
+    for name, test_set in test_sets.items():
+        _write_table(folder / "test_sets" / f"{name}.csv", sample(manifest, test_set))
+    return manifest
+
+
+def identity(sources: Mapping[str, Source]) -> dict[str, Any]:
+    """What decides the training data: the pins and the rules of the declared sources.
+
+    The same on every machine, whether or not a source could be reached there.
+    """
+    return {
+        "min_seconds": MIN_SECONDS,
+        "sources": {name: source.identity() for name, source in sources.items()},
+    }
+
+
+def check_speakers(manifest: pd.DataFrame) -> None:
+    """Raise `CorpusError`, naming the speaker, if someone speaks in two splits."""
+    for speaker, splits in manifest.groupby("speaker")["split"].unique().items():
+        if len(splits) > 1:
+            raise CorpusError(f"speaker {speaker} is in {' and '.join(sorted(splits))}")
+
+
+def sample(manifest: pd.DataFrame, test_set: TestSet) -> pd.DataFrame:
+    """The rows of a test set: [at most `utterances`, columns of the manifest], by clip.
+
+    Speakers take turns, in an order drawn by the seed, until there are enough utterances or no
+    more. What is drawn for a speaker does not depend on the other speakers.
+    """
+    pool = manifest[
+        (manifest["split"] == "test")
+        & manifest["source"].isin(test_set.sources)
+        & manifest["seconds"].between(test_set.min_seconds, test_set.max_seconds)
+    ]
+    speakers = sorted(pool["speaker"].unique())
+    random.Random(test_set.seed).shuffle(speakers)
+    turns: list[tuple[int, int, str]] = []
+    for place, speaker in enumerate(speakers):
+        clips = sorted(pool.loc[pool["speaker"] == speaker, "clip"])
+        random.Random(f"{test_set.seed} {speaker}").shuffle(clips)
+        turns += [(turn, place, clip) for turn, clip in enumerate(clips)]
+    chosen = [clip for _, _, clip in sorted(turns)[: test_set.utterances]]
+    return pool[pool["clip"].isin(chosen)].sort_values("clip")
+
+
+def read_clip(speech: Path, clip: Mapping[str, Any]) -> npt.NDArray[np.int16]:
+    """The int16 [samples] of a row of the manifest, mapped from disk and read on use.
+
+    Raises `CorpusError` when the source's file is shorter than the row says.
+    """
+    path = speech / clip["source"] / "speech.s16"
+    start, samples = int(clip["start"]), int(clip["samples"])
+    try:
+        return np.memmap(path, dtype="<i2", mode="r", offset=2 * start, shape=(samples,))
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{path}: no samples for {clip['clip']} ({error})") from None
+
+
+def empty() -> pd.DataFrame:
+    """A manifest without clips."""
+    return pd.DataFrame(columns=COLUMNS).astype({"seconds": float, "start": int, "samples": int})
+
+
+def _summary(clips: pd.DataFrame) -> dict[str, dict[str, float]]:
+    parts = {split: clips[clips["split"] == split] for split in SPLITS}
+    return {
+        split: {
+            "clips": len(part),
+            "hours": round(float(part["seconds"].sum()) / 3600, 4),
+            "speakers": int(part["speaker"].nunique()),
+        }
+        for split, part in parts.items()
+        if len(part)
+    }
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, columns=COLUMNS, index=False, lineterminator="\n")
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,119 @@
+"""Files from elsewhere: downloaded once, resumed when cut off, checked at every use."""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import requests
+from tqdm import tqdm
+
+TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
+ATTEMPTS = 4
+CHUNK = 1 << 20
+
+
+class Unreachable(Exception):
+    """A source that cannot be had here; the message is one line that says why."""
+
+
+class _Refused(Exception):
+    """An answer of the server that trying again does not change."""
+
+
+class ChecksumError(Exception):
+    """A file that was had, but is not the one that was asked for."""
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(path: Path, sha256: str) -> Path:
+    """`path` itself when its SHA-256 is the given one; raises `ChecksumError` when not."""
+    if (actual := sha256_of(path)) != sha256:
+        raise ChecksumError(f"{path.name}: SHA-256 is {actual}, expected {sha256}")
+    return path
+
+
+def cached(path: Path, sha256: str) -> bool:
+    """Whether `path` is there and whole; a copy that has gone bad is removed."""
+    if not path.exists():
+        return False
+    if sha256_of(path) == sha256:
+        return True
+    path.unlink()
+    return False
+
+
+def download(url: str, path: Path, sha256: str, session: requests.Session | None = None) -> Path:
+    """The file behind `url`, kept at `path` and checked by SHA-256.
+
+    What a broken-off attempt left (`path` + ".part") is resumed. Raises `Unreachable` at once
+    when no connection can be made, after some attempts when it keeps breaking off, and
+    `ChecksumError` when the bytes are not the ones that were asked for.
+    """
+    if cached(path, sha256):
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    session = session or requests.Session()
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(2**attempt)
+        try:
+            _receive(session, url, part)
+            break
+        except _Refused as error:
+            raise Unreachable(f"{url}: {error}") from None
+        except requests.RequestException as error:
+            reason = _reason(error)
+            if not part.exists():  # nothing has ever come: there is nothing to resume
+                raise Unreachable(f"{url}: {reason}") from None
+    else:
+        raise Unreachable(f"{url}: {reason}, {ATTEMPTS} times")
+    try:
+        verify(part, sha256)
+    except ChecksumError as error:
+        part.unlink()  # a resume of wrong bytes would never come right
+        raise ChecksumError(f"{url}: {error}") from None
+    return part.replace(path)
+
+
+def _receive(session: requests.Session, url: str, part: Path) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # all of it is there; the checksum decides
+        if not response.ok:
+            raise _Refused(f"the server says {response.status_code} {response.reason}")
+        resumed = response.status_code == requests.codes.partial_content
+        total = int(response.headers.get("Content-Length", 0)) or None
+        with (
+            part.open("ab" if resumed else "wb") as file,
+            tqdm(total=total, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
+        ):
+            received = _copy(response, file, bar)
+        if total is not None and received < total:
+            raise requests.ConnectionError("the connection broke off")
+
+
+def _copy(response: requests.Response, file: BinaryIO, bar: tqdm) -> int:
+    received = 0
+    for chunk in response.iter_content(CHUNK):
+        file.write(chunk)
+        received += len(chunk)
+        bar.update(len(chunk))
+    return received
+
+
+def _reason(error: Exception) -> str:
+    """The innermost cause, which names the host or the errno; requests wraps it three times."""
+    while isinstance(
+        cause := getattr(error, "reason", None) or next(iter(error.args), None), Exception
+    ):
+        error = cause
+    return " ".join(str(error).split())

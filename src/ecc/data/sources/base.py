@@ -1,0 +1,58 @@
+"""What every source of speech has in common."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from ecc.config import Config
+
+Split = Literal["train", "valid", "test"]
+
+
+class Recording(NamedTuple):
+    """One audio file of a source, still encoded."""
+
+    path: str  # within the source
+    data: bytes
+    speaker: str  # unique across sources: a voice that two sources share has one name
+    language: str
+    split: Split
+    pcm16_sha256: str | None = None  # of the int16 samples, where the file itself is not pinned
+
+
+class Source(Config, ABC):
+    """A pinned corpus: where it comes from, and who speaks in which file."""
+
+    licence: str
+
+    @property
+    @abstractmethod
+    def origin(self) -> str:
+        """Where the source can be found by a reader: a public address, no machine's path."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """The pinned version."""
+
+    @abstractmethod
+    def recordings(self, name: str, downloads: Path) -> Iterator[Recording]:
+        """The recordings, in an order that the pins fix, fetched into `downloads` at need.
+
+        `name` is the source's name in `params.yaml` and its folder in $ECC_MIRROR.
+        Raises `Unreachable` when it cannot be had here and `ChecksumError` when what came is
+        not what was pinned.
+        """
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides which samples come out of this source, and under which split."""
+        return self.model_dump(mode="json", exclude={"licence"})
+
+
+def mirror(name: str) -> Path | None:
+    """The folder of local copies of a source, if $ECC_MIRROR has one."""
+    root = os.environ.get("ECC_MIRROR")
+    folder = Path(root, name) if root else None
+    return folder if folder and folder.is_dir() else None

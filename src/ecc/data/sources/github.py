@@ -1,0 +1,81 @@
+"""Speech out of a GitHub repository at one commit, file by file."""
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import requests
+
+from ecc.config import Config
+from ecc.data.download import download
+from ecc.data.sources.base import Recording, Source, Split, mirror
+
+
+class File(Config):
+    """One recording: a row of the table."""
+
+    file: str
+    speaker: str
+    split: Split
+    sha256: str  # of the file upstream
+    pcm16_sha256: str  # of its int16 samples: proof of a FLAC copy
+
+
+class GitHub(Source):
+    """Files of a repository; a CSV beside this module lists their speakers and checksums."""
+
+    kind: Literal["github"]
+    repository: str
+    commit: str
+    folder: str  # in the repository
+    table: str  # name of the CSV
+    language: str
+
+    @property
+    def origin(self) -> str:
+        """The repository's page at the commit."""
+        return f"https://github.com/{self.repository}/tree/{self.commit}"
+
+    @property
+    def version(self) -> str:
+        """The commit."""
+        return self.commit
+
+    def files(self) -> list[File]:
+        """The rows of the table."""
+        return [File.model_validate(row) for row in csv.DictReader(self._table_text().splitlines())]
+
+    def _table_text(self) -> str:
+        return resources.files(__package__).joinpath(self.table).read_text(encoding="utf-8")
+
+    def identity(self) -> dict[str, Any]:
+        """See `Source.identity`; with the content of the table."""
+        digest = hashlib.sha256(self._table_text().encode()).hexdigest()
+        return {**super().identity(), "table_sha256": digest}
+
+    def recordings(self, name: str, downloads: Path) -> Iterator[Recording]:
+        """See `Source.recordings`; a mirror may hold the files themselves or FLAC copies."""
+        copies = mirror(name)
+        session = requests.Session()
+        for row in self.files():
+            path = copies / Path(row.file).with_suffix(".flac") if copies else None
+            if path is None or not path.exists():
+                path = download(
+                    "https://raw.githubusercontent.com/"
+                    + quote(f"{self.repository}/{self.commit}/{self.folder}/{row.file}"),
+                    downloads / name / row.file,
+                    row.sha256,
+                    session,
+                )
+            yield Recording(
+                row.file,
+                path.read_bytes(),
+                f"{name}/{row.speaker}",
+                self.language,
+                row.split,
+                row.pcm16_sha256,
+            )
