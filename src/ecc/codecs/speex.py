@@ -18,8 +18,11 @@ class Speex(Codec):
     """Speex wideband at constant rate, `quality` 0 (4 kbit/s) to 10, complexity 10.
 
     The stream is the Ogg file of speexenc; the bits that count are those of its packets
-    behind the two header packets. speexenc draws the serial number of the Ogg stream from the
-    clock: it is set to 0, so that the same speech gives the same bytes.
+    behind the two header packets. Two fields of the Ogg pages are rewritten. speexenc draws the
+    serial number from the clock: it becomes 0, so that the same speech gives the same bytes.
+    From the time stamps speexdec trims the codec's delay (222 samples), but at the wrong end when
+    all packets fit into one page (about 5 s): they become those of untrimmed frames, so that the
+    delay is the same for every utterance.
     """
 
     def __init__(self, quality: int) -> None:
@@ -36,7 +39,7 @@ class Speex(Codec):
         command += ["--quality", str(self.quality), "--comp", "10", "-", "-"]
         # speexenc looks for a WAV header first and refuses a shorter input than that.
         padded = np.pad(to_int16(samples), (0, max(0, FRAME - len(samples))))
-        return _without_serial(pipe(command, padded.astype("<i2").tobytes()))
+        return _canonical(pipe(command, padded.astype("<i2").tobytes()))
 
     def decode(self, stream: bytes) -> npt.NDArray[np.float32]:
         self.bits(stream)  # speexdec does not complain about a truncated file
@@ -78,14 +81,17 @@ def _packet_sizes(stream: bytes) -> list[int]:
     return sizes
 
 
-def _without_serial(stream: bytes) -> bytes:
-    parts = []
+def _canonical(stream: bytes) -> bytes:
+    pages, packets = [], -HEADER_PACKETS
     for page in _pages(stream):
+        packets += sum(segment < 255 for segment in page.lacing)
         content = bytearray(stream[page.start : page.end])
-        content[14:18] = content[22:26] = bytes(4)
+        content[6:14] = struct.pack("<q", max(0, packets) * FRAME)  # end time of the page
+        content[14:18] = bytes(4)  # serial number
+        content[22:26] = bytes(4)
         content[22:26] = struct.pack("<I", _checksum(content))
-        parts.append(bytes(content))
-    return b"".join(parts)
+        pages.append(bytes(content))
+    return b"".join(pages)
 
 
 def _checksum_table() -> list[int]:
