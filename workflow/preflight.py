@@ -1,5 +1,6 @@
 """Say what the study is about to run, and above all what it would train and for how long."""
 
+import hashlib
 import json
 import shutil
 import statistics
@@ -14,9 +15,10 @@ from dvc.stage import PipelineStage
 
 from ecc import params
 from ecc.codecs.base import CodecConfig, CodecUnavailable, load_codec
+from ecc.data.corpus import identity
 
 IDENTITY = "data/corpus/identity.json"
-REASONS = {"data/fingerprints/train.txt": "the code of training", IDENTITY: "the corpus"}
+CODE = "data/fingerprints/train.txt"
 
 
 def main() -> None:
@@ -28,10 +30,11 @@ def main() -> None:
     repo.reproduce("validate")
     graph = repo.index.graph  # an edge points from a stage to what it depends on
     status = repo.status()
+    corpus = identity_md5(study)
     trained = {
         stage: why
         for stage in graph
-        if is_training(stage) and (why := why_trained(stage, status, corpus_changed(status)))
+        if is_training(stage) and (why := why_trained(stage, status, corpus))
     }
     stale = set(trained)
     for stage in graph:
@@ -92,14 +95,11 @@ def model_of(stage: PipelineStage) -> str:
     return stage.name.partition("@")[2]
 
 
-def corpus_changed(status: Mapping[str, Any]) -> bool:
-    """Whether the declared corpus is another than the one in dvc.lock.
-
-    `identity.json` itself may not be there yet; it follows from these parameters.
-    """
-    return bool(
-        {"sources", "study.sources"} & set(changes(status, "corpus").get("params.yaml", ()))
-    )
+def identity_md5(study: params.Params) -> str:
+    """MD5 of the identity.json that the stage `corpus` will write, known before it runs."""
+    sources = {name: study.sources[name] for name in study.study.sources}
+    text = json.dumps(identity(sources), indent=2) + "\n"
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def changes(status: Mapping[str, Any], stage: str) -> dict[str, Any]:
@@ -114,20 +114,19 @@ def changes(status: Mapping[str, Any], stage: str) -> dict[str, Any]:
     return found
 
 
-def why_trained(stage: PipelineStage, status: Mapping[str, Any], corpus: bool) -> str:
+def why_trained(stage: PipelineStage, status: Mapping[str, Any], corpus_md5: str) -> str:
     """Why DVC would train; empty if it would not, as for inputs that are only not there yet."""
     found = changes(status, stage.addressing)
-    keys = found.pop("params.yaml", {})
-    if any(kind == "new" for kind in keys.values()):
+    keys = found.get("params.yaml", {})
+    if "new" in keys.values():
         return "it is new"
     why = [f"{key} changed in params.yaml" for key in keys]
-    why += [f"{what} changed" for path, what in REASONS.items() if found.get(path) == "modified"]
-    if corpus and found.get(IDENTITY) == "deleted":
+    if found.get(CODE) == "modified":
+        why.append("the code of training changed")
+    if any(dep.def_path == IDENTITY and dep.hash_info.value != corpus_md5 for dep in stage.deps):
         why.append("the corpus changed")
-    if any(str(out) in found for out in stage.outs) and not why:
+    if not why and any(str(out) in found for out in stage.outs):
         why.append("its weights are neither here nor in the DVC remote")
-    if "changed command" in found:
-        why.append("its command changed")
     return ", ".join(why)
 
 

@@ -5,16 +5,25 @@ did would make every stage depend on every section (see `ecc.fingerprint`).
 """
 
 import os
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from ecc.codecs import base
 from ecc.config import Config, merge_patch
+from ecc.data.corpus import TestSet
+from ecc.data.sources import AnySource
+from ecc.evaluate.config import ScoreConfig
 from ecc.model.config import CodecConfig
+from ecc.report.rd import Report
 from ecc.train.config import ModelConfig, TrainConfig
+
+# A name is part of a stage's and of a file's name.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
 class ParamsError(SystemExit):
@@ -27,35 +36,52 @@ class ParamsError(SystemExit):
 class Study(Config):
     """What takes part in the study; a name that is left out takes no part."""
 
-    sources: list[str]
-    test_sets: list[str]
-    codecs: list[str]
+    sources: Annotated[list[Name], Field(min_length=1)]
+    test_sets: Annotated[list[Name], Field(min_length=1)]
+    codecs: Annotated[list[Name], Field(min_length=1)]
 
 
 class Params(Config):
     """The whole of `params.yaml`."""
 
     study: Study
-    sources: dict[str, dict[str, Any]]
-    test_sets: dict[str, dict[str, Any]]
+    sources: dict[Name, AnySource]
+    test_sets: dict[Name, TestSet]
     codec: CodecConfig
     train: TrainConfig
-    models: dict[str, ModelConfig]
-    codecs: dict[str, dict[str, Any]]
-    score: dict[str, Any]
-    report: dict[str, Any]
+    models: Annotated[dict[Name, ModelConfig], Field(min_length=1)]
+    codecs: dict[Name, base.CodecConfig]
+    score: ScoreConfig
+    report: Report
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
+        variants = {model.variant for model in self.models.values()}
+        references: list[tuple[str, Iterable[str], Collection[str]]] = [
+            ("study.sources", self.study.sources, self.sources),
+            ("study.test_sets", self.study.test_sets, self.test_sets),
+            ("study.codecs", self.study.codecs, self.codecs),
+            ("report.codec", [self.report.codec], self.codecs),
+            *(
+                (f"test_sets.{k}.sources", v.sources, self.sources)
+                for k, v in self.test_sets.items()
+            ),
+            *(
+                (f"codecs.{name}.variant", [variant], variants)
+                for name in self.study.codecs
+                if name in self.codecs and (variant := self.codecs[name].variant)
+            ),
+        ]
         problems = [
-            f"study.{section}: unknown name {name!r}, known are: {', '.join(known) or 'none'}"
-            for section, names, known in (
-                ("sources", self.study.sources, self.sources),
-                ("test_sets", self.study.test_sets, self.test_sets),
-                ("codecs", self.study.codecs, self.codecs),
-            )
+            f"{key}: unknown name {name!r}, known are: {', '.join(sorted(known)) or 'none'}"
+            for key, names, known in references
             for name in names
             if name not in known
+        ]
+        problems += [
+            f"study.{key}: {name!r} stands there twice"
+            for key, names in self.study
+            for name in sorted({name for name in names if names.count(name) > 1})
         ]
         if problems:
             raise ValueError("\n".join(problems))

@@ -1,0 +1,66 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ecc.params import Params, load
+
+ROOT = Path(__file__).parents[2]
+
+
+def apply(preset: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the script on a copy of params.yaml in `folder`."""
+    (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (folder / "workflow").symlink_to(ROOT / "workflow")
+    command = [sys.executable, "workflow/preset.py", preset]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def params(preset: str, folder: Path) -> Params:
+    done = apply(preset, folder)
+    assert done.returncode == 0, done.stderr
+    return load(folder / "params.yaml")
+
+
+def test_default_changes_no_value(tmp_path: Path) -> None:
+    assert params("default", tmp_path) == load(ROOT / "params.yaml")
+
+
+def test_tiny_is_small_and_still_has_every_part(tmp_path: Path) -> None:
+    study = params("tiny", tmp_path)
+    default = load(ROOT / "params.yaml")
+    assert study.study.codecs == default.study.codecs
+    assert len(study.models) == 2
+    assert study.train.steps <= 100
+    rules = [rule for name in study.study.sources for rule in study.sources[name].rules]
+    assert {rule.split for rule in rules} == {"train", "valid", "test"}
+    speakers = {(rule.speaker, rule.split) for rule in rules}
+    assert len(speakers) == len({speaker for speaker, _ in speakers})
+    for name in study.study.test_sets:
+        assert set(study.test_sets[name].sources) <= set(study.study.sources)
+
+
+def test_paper_takes_the_papers_corpora(tmp_path: Path) -> None:
+    study = params("paper", tmp_path)
+    assert study.study.sources == study.study.test_sets == ["libritts", "vctk"]
+    assert study.codec.transform.width > load(ROOT / "params.yaml").codec.transform.width
+
+
+@pytest.mark.parametrize("preset", ["tiny", "paper"])
+def test_models_have_names_of_their_own(preset: str, tmp_path: Path) -> None:
+    assert not set(params(preset, tmp_path).models) & set(load(ROOT / "params.yaml").models)
+
+
+def test_comments_stay(tmp_path: Path) -> None:
+    params("tiny", tmp_path)
+    text = (tmp_path / "params.yaml").read_text(encoding="utf-8")
+    assert "# latent residual prediction" in text
+    assert "# What takes part" in text
+
+
+def test_unknown_preset_names_the_known(tmp_path: Path) -> None:
+    done = apply("huge", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "no preset 'huge'; known are: default, paper, tiny"
+    assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
