@@ -99,6 +99,19 @@ def test_resamples_draw_as_many_speakers():
     assert (again.weights == resamples.weights).all() and (again.draws == resamples.draws).all()
 
 
+def test_interval_needs_a_value_in_nearly_every_resample():
+    resamples = rd.resample(8, 1000, seed=0)
+    values = resamples.weights @ np.arange(8.0) / 8
+    rare, often = (
+        np.where(np.isin(np.arange(len(values)), resamples.draws[:count]), np.nan, values)
+        for count in (10, 300)
+    )
+    low, high = rd.interval(np.stack([values, rare, often], axis=1), resamples)
+    assert low[0] < 3.5 < high[0]
+    assert np.isfinite([low[1], high[1]]).all()
+    assert np.isnan([low[2], high[2]]).all()
+
+
 def write(scores: pd.DataFrame, folder: Path, codec: str) -> None:
     scores.to_csv(folder / f"{codec}.csv", index=False)
 

@@ -58,4 +58,10 @@ def test_blocks_hold_the_numbers_of_the_tables(make_scores, tmp_path):
     filled = blocks(tmp_path, "ecc", METRICS)
     assert "| 1.00   | 2.00 [1.9" in filled["rd"]
     assert len(filled["rd"].splitlines()) == 4  # ECC's two points alone
-    assert filled["bd_rate"].startswith("- `default`, against Opus 1.6: PESQ-WB −50.0 [")
+    assert filled["bd_rate"].splitlines() == [
+        f"- {metric} on `default`: −50 % against Opus 1.6"
+        for metric in ("PESQ-WB", "ViSQOL", "ESTOI")
+    ]
+    scores = scores[scores["codec"] == "ecc"]
+    bd_rate_table(scores, *arguments[1:]).to_csv(tmp_path / "bd_rate.csv", index=False)
+    assert blocks(tmp_path, "ecc", METRICS)["bd_rate"].startswith("No two codecs")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ecc.report.figures import METRIC_LABELS
-from ecc.report.render import bd_rate_cell, markdown, read_table, with_interval
+from ecc.report.render import markdown, read_table, with_interval
 
 _BLOCK = re.compile(
     r"^<!-- begin: (?P<name>[\w-]+) -->\n.*?^<!-- end: (?P=name) -->$", re.DOTALL | re.MULTILINE
@@ -65,12 +65,19 @@ def points(rd: pd.DataFrame, codec: str, metrics: Sequence[str]) -> str:
 
 
 def savings(bd: pd.DataFrame, codecs: pd.DataFrame, metrics: Sequence[str]) -> str:
-    """One line for each test set and anchor that has a BD-rate in any metric."""
+    """A line for each test set and metric: the BD-rates that can be given, in whole percent."""
     labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
     lines = []
-    for (test_set, anchor), rows in bd.groupby(["test_set", "anchor"], sort=False):
-        if (rows["flag"] == "ok").any():
-            cells = {row["metric"]: bd_rate_cell(row) for _, row in rows.iterrows()}
-            values = [f"{METRIC_LABELS.get(m, m)} {cells[m]}" for m in metrics if m in cells]
-            lines.append(f"- `{test_set}`, against {labels[anchor]}: {'; '.join(values)}")
+    for test_set in bd["test_set"].unique():
+        for metric in metrics:
+            rows = bd[
+                (bd["test_set"] == test_set) & (bd["metric"] == metric) & (bd["flag"] == "ok")
+            ]
+            values = [
+                f"{row['bd_rate']:+.0f} % against {labels[row['anchor']]}".replace("-", "−", 1)
+                for _, row in rows.iterrows()
+            ]
+            if values:
+                name = METRIC_LABELS.get(metric, metric)
+                lines.append(f"- {name} on `{test_set}`: {', '.join(values)}")
     return "\n".join(lines) or "No two codecs have enough quality range in common for a BD-rate."

@@ -220,7 +220,7 @@ def _packages() -> pd.DataFrame:
 def _yaml(parameters: Mapping[str, Any]) -> str:
     yaml = YAML()
     yaml.default_flow_style = None
-    yaml.width = 100
+    yaml.width = 1000  # a list or mapping stays on its line
     text = io.StringIO()
     yaml.dump(dict(parameters), text)
     return text.getvalue().rstrip()
