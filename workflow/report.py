@@ -22,7 +22,7 @@ def main() -> None:
     styles = figures.Styles(list(study.codecs), labels, study.report.codec)
     drawn = {
         f"rd_{test_set}": figures.rd_curves(points, study.score.metrics, styles)
-        for test_set, points in rd.groupby("test_set", sort=False)
+        for test_set, points in rd.dropna(subset=["kbps"]).groupby("test_set", sort=False)
     }
     if rd["kbps_estimated"].notna().any():
         drawn["rate_overhead"] = figures.rate_overhead(rd, styles)

@@ -177,3 +177,30 @@ def test_codec_under_study_absent_gives_empty_tables(make_scores):
     assert bd_rate_table(scores, ["ecc", "opus"], ["default"], METRICS, CONFIG).empty
     empty = matched_rate_table(scores.iloc[:0], ["ecc", "opus"], ["default"], METRICS, CONFIG)
     assert empty.empty and "pesq_wb_low" in empty
+
+
+@pytest.mark.parametrize(
+    ("quality", "anchor_quality", "percent", "overlap"),
+    [
+        # ViSQOL of Lyra V2 against Opus 1.6.1 on the same twelve utterances.
+        (
+            [1.878, 2.375, 3.402, 3.776, 3.879],
+            [2.174, 2.689, 3.147, 3.396, 3.943, 4.101, 4.316, 4.440],
+            -59.8,
+            0.67,
+        ),
+        # PESQ-WB of the same.
+        (
+            [1.114, 1.482, 2.098, 2.699, 2.932],
+            [1.728, 2.109, 2.486, 2.801, 2.972, 3.311, 3.746, 4.160],
+            -34.8,
+            0.40,
+        ),
+    ],
+)
+def test_measured_curves(quality, anchor_quality, percent, overlap):
+    lyra = pareto(np.array([0.806, 1.612, 3.223, 6.043, 9.266]), np.array(quality))
+    opus_kbps = np.array([5.225, 5.777, 6.678, 7.610, 8.788, 9.712, 11.593, 15.383])
+    found = bd_rate(lyra, pareto(opus_kbps, np.array(anchor_quality)))
+    assert found.percent == pytest.approx(percent, abs=0.15)
+    assert found.overlap == pytest.approx(overlap, abs=0.01)

@@ -91,6 +91,16 @@ def test_one_speaker_and_no_anchor(make_scores, tmp_path):
     assert "makes an estimate" in text
 
 
+def test_test_set_that_nothing_could_code(make_scores, tmp_path):
+    scores = make_scores("ecc", [(1.0, 2.0), (2.0, 3.0)])
+    scores[["kbps", *METRICS, "encode_seconds", "decode_seconds"]] = np.nan
+    scores["reason"] = "encode: out of memory"
+    write_tables(tmp_path, scores, about("ecc"), ["default"])
+    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    assert "16 of 16 decoded" in text and "out of memory" in text
+    assert "nan" not in text.lower().replace("|", " ").split()
+
+
 def test_missing_table_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         render(tmp_path, [], METRICS, CONFIG, {})

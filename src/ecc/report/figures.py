@@ -17,7 +17,6 @@ from ecc.files import atomic_path
 METRIC_LABELS = {"pesq_wb": "PESQ-WB", "visqol": "ViSQOL", "estoi": "ESTOI"}
 TRAINING_METRICS = ("valid/loss", "valid/distortion", "valid/kbps")
 DPI = 100
-_TICKS = LogLocator(subs=(1.0, 2.0, 5.0))
 
 
 class Styles:
@@ -37,7 +36,7 @@ class Styles:
         self.markers = {c: shapes[i % len(shapes)] for i, c in enumerate(others)}
         self.colours[emphasised], self.markers[emphasised] = (0.75, 0.05, 0.1), "o"
 
-    def draw(self, axes: Axes, codec: str, x: pd.Series, y: pd.Series, joined: bool = True) -> None:
+    def draw(self, axes: Axes, codec: str, x: pd.Series, y: pd.Series) -> None:
         """A line with markers through the points, labelled with the codec's label."""
         strong = codec == self.emphasised
         axes.plot(
@@ -46,7 +45,6 @@ class Styles:
             label=self.labels[codec],
             color=self.colours[codec],
             marker=self.markers[codec],
-            linestyle="-" if joined else "none",
             linewidth=2.6 if strong else 1.2,
             markersize=8 if strong else 6,
             markeredgecolor="white",
@@ -71,7 +69,7 @@ def rd_curves(rd: pd.DataFrame, metrics: Sequence[str], styles: Styles) -> Figur
             else:
                 axes.vlines(points["kbps"], *ends, color=colour, alpha=0.5)
         axes.set_title(METRIC_LABELS.get(metric, metric))
-        _rate_axis(axes)
+        _rate_axis(axes, rd["kbps"])
     _legend(figure, panels)
     return figure
 
@@ -80,7 +78,7 @@ def rate_overhead(rd: pd.DataFrame, styles: Styles) -> Figure:
     """How far the real rate lies above the model's estimate, a panel for each test set."""
     known = rd.dropna(subset=["kbps", "kbps_estimated"])
     test_sets = list(dict.fromkeys(known["test_set"]))
-    figure, panels = _panels(len(test_sets))
+    figure, panels = _panels(len(test_sets), sharey=True)
     for axes, test_set in zip(panels, test_sets, strict=True):
         of_set = known[known["test_set"] == test_set]
         for codec in styles.labels:
@@ -90,7 +88,7 @@ def rate_overhead(rd: pd.DataFrame, styles: Styles) -> Figure:
                 styles.draw(axes, codec, points["kbps"], excess)
         axes.axhline(0, color="0.4", linewidth=0.8)
         axes.set_title(test_set)
-        _rate_axis(axes)
+        _rate_axis(axes, known["kbps"])
     panels[0].set_ylabel("real rate above estimate (%)")
     _legend(figure, panels)
     return figure
@@ -136,22 +134,26 @@ def save(figure: Figure, path: Path) -> None:
         image.save(temporary, optimize=True)
 
 
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, sharey: bool = False) -> tuple[Figure, list[Axes]]:
     columns = min(count, 3)
     rows = -(-count // columns)
     with mpl.rc_context({**sns.axes_style("whitegrid"), **sns.plotting_context("notebook", 0.9)}):
         # Not pyplot: its figures live in a global register until they are closed.
         figure = Figure(figsize=(4.1 * columns, 3.9 * rows), layout="constrained")
-        panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+        panels = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)
     for spare in panels[count:]:
         spare.remove()
     return figure, panels[:count]
 
 
-def _rate_axis(axes: Axes) -> None:
+def _rate_axis(axes: Axes, kbps: pd.Series) -> None:
+    low, high = 0.85 * kbps.min(), 1.18 * kbps.max()
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(_TICKS)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda kbps, _: f"{kbps:g}"))
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(
+        LogLocator(subs=(1, 2, 5) if high / low > 10 else (1, 1.5, 2, 3, 4, 5, 6, 8))
+    )
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("rate of the real streams (kbps)")
 

@@ -52,7 +52,7 @@ def blocks(reports: Path, codec: str, metrics: Sequence[str]) -> dict[str, str]:
 
 def points(rd: pd.DataFrame, codec: str, metrics: Sequence[str]) -> str:
     """A short table of the points of `codec`."""
-    rows = rd[rd["codec"] == codec]
+    rows = rd[rd["codec"] == codec].dropna(subset=["kbps"])
     table: dict[str, object] = {
         "test set": rows["test_set"],
         "point": rows["point"],

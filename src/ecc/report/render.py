@@ -89,7 +89,7 @@ def points_table(rd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, 
     table: dict[str, Any] = {
         "codec": rd["codec"].map(labels),
         "point": rd["point"],
-        "kbps": rd["kbps"].map("{:.2f}".format),
+        "kbps": rd["kbps"].map(lambda value: _number(value, "{:.2f}")),
     }
     for metric in metrics:
         rows = zip(rd[metric], rd[f"{metric}_low"], rd[f"{metric}_high"], strict=True)
