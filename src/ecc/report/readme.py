@@ -79,5 +79,5 @@ def savings(bd: pd.DataFrame, codecs: pd.DataFrame, metrics: Sequence[str]) -> s
             ]
             if values:
                 name = METRIC_LABELS.get(metric, metric)
-                lines.append(f"- {name} on `{test_set}`: {', '.join(values)}")
+                lines.append(f"- {name} on `{test_set}`: {'; '.join(values)}")
     return "\n".join(lines) or "No two codecs have enough quality range in common for a BD-rate."
