@@ -58,7 +58,7 @@ class Stream:
             raise StreamError("truncated header")
         skip, at = data[at], at + 1
         header_crc = binascii.crc_hqx(data[:at], 0)
-        chunks = []
+        chunks: list[bytes] = []
         while at < len(data):
             size, at = _read_varint(data, at)
             chunk = data[at + 2 : at + 2 + size]

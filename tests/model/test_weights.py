@@ -41,7 +41,7 @@ def test_bad_files_are_named(tmp_path, content):
     path = tmp_path / "bad.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ModelError, match="bad.safetensors"):
+    with pytest.raises(ModelError, match=r"bad\.safetensors"):
         load_model(path)
 
 

@@ -37,12 +37,11 @@ class Distortion(nn.Module):
             stft = torch.stft(both, n_fft, n_fft // 2, window=window, return_complex=True)
             magnitude = torch.sqrt(stft.real**2 + stft.imag**2 + 1e-9)
             mel = magnitude.transpose(1, 2) @ getattr(self, f"mel{i}")
-            log_mel = log_mel + F.l1_loss(*torch.log(mel + 2e-4).chunk(2))
-            power_mel = power_mel + F.l1_loss(*(mel**config.power).chunk(2))
+            log_mel = log_mel + _l1(torch.log(mel + 2e-4))
+            power_mel = power_mel + _l1(mel**config.power)
             if i == len(config.n_fft) // 2:
                 compressed = stft * magnitude ** (config.power - 1)
-                real, imag = compressed.real.chunk(2), compressed.imag.chunk(2)
-                spectrum = F.l1_loss(*real) + F.l1_loss(*imag)
+                spectrum = _l1(compressed.real) + _l1(compressed.imag)
         parts = {
             "log_mel": log_mel / len(config.n_fft),
             "power_mel": power_mel / len(config.n_fft),
@@ -54,3 +53,9 @@ class Distortion(nn.Module):
             + config.spectrum * parts["spectrum"]
         )
         return {"distortion": distortion, **parts}
+
+
+def _l1(both: Tensor) -> Tensor:
+    """Mean distance of the first half of the batch, the reference, to the second."""
+    x, x_hat = both.chunk(2)
+    return F.l1_loss(x_hat, x)

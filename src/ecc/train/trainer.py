@@ -11,13 +11,13 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.distributed as dist
 from dvclive import Live
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
@@ -66,8 +66,7 @@ def train(run: Run) -> None:
         TrainingDivergedError: the loss became NaN or infinite; the last checkpoint stands.
         ValueError: the manifest has no training or validation speech.
     """
-    config = run.train
-    world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    world = int(os.environ.get("WORLD_SIZE", 1))
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
@@ -75,111 +74,157 @@ def train(run: Run) -> None:
     if world > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        _train(run, config, device, world, rank)
+        Trainer(run, device, world, int(os.environ.get("RANK", 0))).fit()
     finally:
         if world > 1:
             dist.destroy_process_group()
 
 
-def _train(run: Run, config: TrainConfig, device: torch.device, world: int, rank: int) -> None:
-    torch.manual_seed(config.seed)
-    codec = ECC(run.codec).to(device)
-    samples = config.crop.frames * codec.transform.samples_per_frame
-    if samples % codec.granule:
-        raise ValueError("train.crop.frames must be a multiple of codec.entropy.z_stride")
-    distortion = Distortion(config.loss).to(device)
-    average = AveragedModel(codec, multi_avg_fn=partial(_average, config.ema))
-    optimizer = torch.optim.Adam(
-        (p for p in codec.parameters() if p.requires_grad), lr=0.0, betas=(0.9, 0.99)
-    )
-    manifest = pd.read_csv(run.manifest, keep_default_na=False)
-    crops = Crops(manifest, run.speech, "train", config.crop, samples)
-    valid = Crops(manifest, run.speech, "valid", config.crop, samples)
-    valid_batch = torch.from_numpy(valid.batch(config.valid_crops, config.seed)).to(device)
+class Trainer:
+    """One process of a training: its networks, its data, and the step that it has come to."""
 
-    checkpoint = run.checkpoints / "checkpoint.pt"
-    step, seconds = 0, 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        if state["identity"] == run.identity:
-            step, seconds = state["step"], state["seconds"]
-            codec.load_state_dict(state["codec"])
-            average.load_state_dict(state["average"])
-            optimizer.load_state_dict(state["optimizer"])
-    network = DistributedDataParallel(codec) if world > 1 else codec
-
-    live = None
-    if rank == 0:
-        _trim_logs(run.logs, step)
-        live = Live(str(run.logs), resume=step > 0, save_dvc_exp=False, dvcyaml=None, report=None)
-    progress = tqdm(
-        total=config.steps,
-        initial=step,
-        desc=run.name,
-        unit="step",
-        disable=True if rank else None,
-    )
-
-    def save_checkpoint() -> None:
-        state = {
-            "identity": run.identity,
-            "step": step,
-            "seconds": seconds,
-            "codec": codec.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        }
-        with atomic_path(checkpoint) as temporary:
-            torch.save(state, temporary)
-
-    saved = time.monotonic()
-    while step < config.steps:
-        started = time.monotonic()
-        x = torch.from_numpy(crops.batch(config.batch, config.seed, step, rank)).to(device)
-        torch.manual_seed(
-            int(np.random.SeedSequence((config.seed, step, rank)).generate_state(1)[0])
+    def __init__(self, run: Run, device: torch.device, world: int, rank: int) -> None:
+        self.run, self.config = run, run.train
+        self.device, self.world, self.rank = device, world, rank
+        torch.manual_seed(self.config.seed)
+        self.codec = ECC(run.codec).to(device)
+        self.samples = self.config.crop.frames * self.codec.transform.samples_per_frame
+        if self.samples % self.codec.granule:
+            raise ValueError("train.crop.frames must be a multiple of codec.entropy.z_stride")
+        self.distortion = Distortion(self.config.loss).to(device)
+        self.average = AveragedModel(self.codec, multi_avg_fn=partial(_average, self.config.ema))
+        self.optimizer = torch.optim.Adam(
+            (p for p in self.codec.parameters() if p.requires_grad), lr=0.0, betas=(0.9, 0.99)
         )
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
-            x_hat, bits = network(x)
-        parts = distortion(x, x_hat)
-        kbps = codec.kbps(bits, samples).mean()
-        weight = min(1.0, (step + 1) / max(1.0, config.rate_ramp * config.steps))
-        loss = parts["distortion"] + weight * kbps / run.lmbda
-        if not math.isfinite(loss.item()):
-            raise TrainingDivergedError(
-                f"{run.name}: the loss is {loss.item()} at step {step}; "
-                "lower train.learning_rate or train.clip_norm"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(codec.parameters(), config.clip_norm)
-        optimizer.step()
-        average.update_parameters(codec)
-        step += 1
-        seconds += time.monotonic() - started
-        progress.update()
-        if live is not None:
-            if step % config.valid_steps == 0 or step == config.steps:
-                live.step = step
-                metrics = {"train/loss": loss.item(), "train/kbps": kbps.item()}
-                metrics |= _validate(average, distortion, valid_batch, run.lmbda, config)
+        manifest = pd.read_csv(run.manifest, keep_default_na=False)
+        crop = self.config.crop
+        self.crops = Crops(manifest, run.speech, "train", crop, self.samples)
+        valid = Crops(manifest, run.speech, "valid", crop, self.samples)
+        self.valid = self._tensor(valid.batch(self.config.valid_crops, self.config.seed))
+        self.step = 0
+        self.seconds = 0.0
+        self.checkpoint = run.checkpoints / "checkpoint.pt"
+        self._resume()
+        self.network = DistributedDataParallel(self.codec) if world > 1 else self.codec
+
+    def fit(self) -> None:
+        """Train to the last step and write the weights."""
+        live = self._open_logs() if self.rank == 0 else None
+        progress = tqdm(
+            total=self.config.steps,
+            initial=self.step,
+            desc=self.run.name,
+            unit="step",
+            disable=True if self.rank else None,
+        )
+        saved = time.monotonic()
+        while self.step < self.config.steps:
+            started = time.monotonic()
+            metrics = self._train_step()
+            self.step += 1
+            self.seconds += time.monotonic() - started
+            progress.update()
+            if live is None:
+                continue
+            last = self.step == self.config.steps
+            if last or self.step % self.config.valid_steps == 0:
+                metrics |= self._validate()
+                live.step = self.step
                 for key, value in metrics.items():
                     live.log_metric(key, value)
-                live.log_metric("seconds", seconds, plot=False)
+                live.log_metric("seconds", self.seconds, plot=False)
                 live.make_summary()
-                progress.set_postfix({k: f"{v:.3f}" for k, v in metrics.items() if "valid" in k})
-            if time.monotonic() - saved >= config.checkpoint_seconds or step == config.steps:
-                save_checkpoint()
+                progress.set_postfix(
+                    loss=f"{metrics['valid/loss']:.3f}", kbps=f"{metrics['valid/kbps']:.2f}"
+                )
+            if last or time.monotonic() - saved >= self.config.checkpoint_seconds:
+                self._save()
                 saved = time.monotonic()
-    progress.close()
-    if live is not None:
-        live.end()
-        trained: ECC = average.module
-        # The time that it took is in the logs: the file stays a function of the inputs.
-        info = {"steps": step, "processes": world}
-        save_model(trained.cpu().eval(), run.weights, run.name, run.lmbda, info)
+        progress.close()
+        if live is not None:
+            live.end()
+            # The time that it took is in the logs: the file stays a function of the inputs.
+            info = {"steps": self.step, "processes": self.world}
+            save_model(self._averaged().cpu().eval(), self.run.weights, self.run.name, self.run.lmbda, info)
+
+    def _train_step(self) -> dict[str, float]:
+        config, key = self.config, (self.config.seed, self.step, self.rank)
+        x = self._tensor(self.crops.batch(config.batch, *key))
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(config, self.step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
+            x_hat, bits = self.network(x)
+        distortion = self.distortion(x, x_hat)["distortion"]
+        kbps = self.codec.kbps(bits, self.samples).mean()
+        weight = min(1.0, (self.step + 1) / max(1.0, config.rate_ramp * config.steps))
+        loss = distortion + weight * kbps / self.run.lmbda
+        if not math.isfinite(loss.item()):
+            raise TrainingDivergedError(
+                f"the loss is {loss.item()} at step {self.step}; "
+                "lower train.learning_rate or train.clip_norm"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.codec.parameters(), config.clip_norm)
+        self.optimizer.step()
+        self.average.update_parameters(self.codec)
+        return {"train/loss": loss.item(), "train/kbps": kbps.item()}
+
+    @torch.inference_mode()
+    def _validate(self) -> dict[str, float]:
+        codec = self._averaged().eval()
+        x_hat, bits = codec(self.valid)
+        codec.train()
+        parts = self.distortion(self.valid, x_hat)
+        kbps = codec.kbps(bits, self.samples).mean()
+        return {
+            **{f"valid/{key}": value.item() for key, value in parts.items()},
+            "valid/kbps": kbps.item(),
+            "valid/z_share": (bits["z"].sum() / (bits["z"].sum() + bits["slices"].sum())).item(),
+            "valid/skipped": bits["skipped"].item(),
+            "valid/loss": (parts["distortion"] + kbps / self.run.lmbda).item(),
+        }
+
+    def _save(self) -> None:
+        state = {
+            "identity": self.run.identity,
+            "step": self.step,
+            "seconds": self.seconds,
+            "codec": self.codec.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with atomic_path(self.checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    def _resume(self) -> None:
+        if not self.checkpoint.exists():
+            return
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        if state["identity"] == self.run.identity:
+            self.step, self.seconds = state["step"], state["seconds"]
+            self.codec.load_state_dict(state["codec"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+
+    def _open_logs(self) -> Live:
+        """DVCLive logs that hold nothing from after the step that the run goes on from."""
+        logs = self.run.logs
+        if self.step == 0:
+            shutil.rmtree(logs, ignore_errors=True)
+        for table in logs.glob("plots/metrics/**/*.tsv"):
+            rows = pd.read_csv(table, sep="\t")
+            rows[rows["step"] <= self.step].to_csv(table, sep="\t", index=False)
+        return Live(str(logs), resume=self.step > 0, save_dvc_exp=False, dvcyaml=None, report=None)
+
+    def _averaged(self) -> ECC:
+        codec = self.average.module
+        assert isinstance(codec, ECC)
+        return codec
+
+    def _tensor(self, batch: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(batch).to(self.device)
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -196,32 +241,3 @@ def _average(decay: float, average: list[Tensor], weights: list[Tensor], count: 
     """Exponential moving average that forgets the first steps faster than later ones."""
     updates = int(count)
     torch._foreach_lerp_(average, weights, 1 - min(decay, (1 + updates) / (10 + updates)))
-
-
-@torch.inference_mode()
-def _validate(
-    average: AveragedModel, distortion: Distortion, x: Tensor, lmbda: float, config: TrainConfig
-) -> dict[str, float]:
-    codec: Any = average.module
-    codec.eval()
-    x_hat, bits = codec(x)
-    codec.train()
-    parts = {f"valid/{key}": value.item() for key, value in distortion(x, x_hat).items()}
-    kbps = codec.kbps(bits, x.shape[-1]).mean().item()
-    z_kbps = codec.kbps({"z": bits["z"], "slices": 0 * bits["slices"]}, x.shape[-1]).mean().item()
-    return {
-        **parts,
-        "valid/kbps": kbps,
-        "valid/kbps_z": z_kbps,
-        "valid/skipped": bits["skipped"].item(),
-        "valid/loss": parts["valid/distortion"] + kbps / lmbda,
-    }
-
-
-def _trim_logs(logs: Path, step: int) -> None:
-    """Drop what was logged after the checkpoint that the run goes on from."""
-    if step == 0:
-        shutil.rmtree(logs, ignore_errors=True)
-    for table in logs.glob("plots/metrics/**/*.tsv"):
-        rows = pd.read_csv(table, sep="\t")
-        rows[rows["step"] <= step].to_csv(table, sep="\t", index=False)
