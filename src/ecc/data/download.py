@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
 ATTEMPTS = 4
-CHUNK = 1 << 20
+CHUNK = 1 << 16  # bytes; what is lost when a connection breaks off
 
 
 class Unreachable(Exception):

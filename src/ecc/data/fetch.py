@@ -35,6 +35,8 @@ def fetch(name: str, source: Source, speech: Path, downloads: Path) -> str | Non
     folder = speech / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "source.json").unlink(missing_ok=True)
+    for leftover in folder.glob(".*"):  # of a fetch that was killed
+        leftover.unlink()
     reason = None
     try:
         clips = _store(name, source, source.recordings(name, downloads), folder / "speech.s16")

@@ -34,7 +34,6 @@ class Debian(Source):
     kind: Literal["debian"]
     package: str
     package_version: str
-    bytes: int
     sha256: str
     pool_path: str  # on any Debian mirror
     root: str  # the folder inside the package that the rules speak of

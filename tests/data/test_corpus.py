@@ -1,0 +1,155 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecc.data.corpus import COLUMNS, CorpusError, TestSet, build, check_speakers, read_clip, sample
+from ecc.data.download import Unreachable
+from ecc.data.fetch import fetch
+from ecc.data.sources import vctk
+
+from .test_fetch import Given, recording
+
+
+def manifest(counts: dict[str, int], split: str = "test") -> pd.DataFrame:
+    """So many clips of a second and more for each speaker, all of one source."""
+    rows = [
+        (f"{speaker}-{i:03}", "one", speaker, "en", split, "CC0", 1.0 + i / 100, 0, 16000)
+        for speaker, count in counts.items()
+        for i in range(count)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def test_set(**changes) -> TestSet:
+    defaults = {
+        "sources": ["one"], "utterances": 10, "min_seconds": 1.0, "max_seconds": 12.0, "seed": 3,
+    }  # fmt: skip
+    return TestSet.model_validate(defaults | changes)
+
+
+test_set.__test__ = False  # type: ignore[attr-defined]
+
+
+@given(
+    counts=st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 20), min_size=1),
+    utterances=st.integers(1, 60),
+    seed=st.integers(0, 5),
+)
+def test_speakers_take_turns(counts, utterances, seed):
+    table = manifest(counts)
+    drawn = sample(table, test_set(utterances=utterances, seed=seed))
+    assert len(drawn) == min(utterances, sum(counts.values()))
+    assert drawn["clip"].is_unique
+    per_speaker = drawn["speaker"].value_counts().reindex(list(counts), fill_value=0)
+    most = per_speaker.max()
+    # Nobody is more than a turn behind, unless there was no more to take.
+    assert all(per_speaker[s] >= min(most - 1, counts[s]) for s in counts)
+    shuffled = table.sample(frac=1, random_state=seed)
+    again = sample(shuffled, test_set(utterances=utterances, seed=seed))
+    assert list(again["clip"]) == list(drawn["clip"])
+
+
+def test_the_seed_decides():
+    table = manifest({"a": 50, "b": 50})
+    drawn = [tuple(sample(table, test_set(seed=seed))["clip"]) for seed in range(4)]
+    assert len(set(drawn)) == 4
+
+
+def test_only_test_speakers_of_the_sources_in_the_limits():
+    table = pd.concat([manifest({"a": 30}), manifest({"b": 30}, split="train")])
+    drawn = sample(table, test_set(min_seconds=1.1, max_seconds=1.12, utterances=99))
+    assert list(drawn["clip"]) == ["a-010", "a-011", "a-012"]
+    assert sample(table, test_set(sources=["other"])).empty
+
+
+def test_limits_in_order():
+    with pytest.raises(ValueError, match="below min_seconds"):
+        test_set(min_seconds=3, max_seconds=2)
+
+
+def test_a_speaker_in_two_splits_is_named():
+    table = pd.concat([manifest({"a": 2, "b": 2}), manifest({"b": 1}, split="train")])
+    with pytest.raises(CorpusError, match="speaker b is in test and train"):
+        check_speakers(table)
+    check_speakers(manifest({"a": 2, "b": 2}))
+
+
+def fetched(tmp_path: Path, splits: dict[str, str], **sources: list) -> dict[str, Given]:
+    """Sources of given recordings, fetched; the file name's first letter is the speaker."""
+    declared = {}
+    for name, recorded in sources.items():
+        recorded = [
+            r._replace(speaker=r.path[0], split=splits[r.path[0]])
+            if not isinstance(r, Exception)
+            else r
+            for r in recorded
+        ]
+        declared[name] = Given.model_construct(licence="CC0", recorded=tuple(recorded))
+        fetch(name, declared[name], tmp_path / "speech", tmp_path / "downloads")
+    return declared
+
+
+SPLITS = {"a": "train", "b": "test"}
+
+
+def test_builds_a_corpus(tmp_path):
+    one = [recording("a1.wav", 1.0, 1), recording("b1.wav", 2.0, 2)]
+    two = [recording("a2.wav", 1.5, 3)]
+    sources = fetched(tmp_path, SPLITS, one=one, two=two)
+    build(sources, {"all": test_set()}, tmp_path / "speech", tmp_path / "corpus")
+    table = pd.read_csv(tmp_path / "corpus" / "manifest.csv")
+    assert list(table["clip"]) == ["one__a1", "one__b1", "two__a2"]
+    drawn = pd.read_csv(tmp_path / "corpus" / "test_sets" / "all.csv")
+    assert list(drawn["clip"]) == ["one__b1"]
+    facts = json.loads((tmp_path / "corpus" / "sources.json").read_text())
+    assert [fact["source"] for fact in facts] == ["one", "two"]
+    assert facts[0]["splits"]["test"] == {"clips": 1, "hours": 0.0006, "speakers": 1}
+    for row in table.to_dict("records"):
+        samples = read_clip(tmp_path / "speech", row)
+        assert samples.dtype == np.int16 and samples.shape == (row["samples"],)
+    expected = np.random.default_rng(2).uniform(-0.5, 0.5, 32000)
+    clip = read_clip(tmp_path / "speech", table.to_dict("records")[1])
+    assert np.abs(clip / 32768 - expected).max() < 1 / 32768
+
+
+def test_identity_does_not_depend_on_what_was_reached(tmp_path):
+    recorded = [recording("a1.wav", 1.0)]
+    for folder, last in (("reached", recorded), ("not", [Unreachable("gone")])):
+        sources = fetched(tmp_path / folder, SPLITS, one=recorded, two=last)
+        build(sources, {"all": test_set()}, tmp_path / folder / "speech", tmp_path / folder)
+    read = [(tmp_path / folder / "identity.json").read_bytes() for folder in ("reached", "not")]
+    assert read[0] == read[1]
+    assert (tmp_path / "not" / "manifest.csv").read_text().count("\n") == 2
+
+
+def test_nothing_reached_is_an_empty_corpus(tmp_path):
+    sources = fetched(tmp_path, SPLITS, one=[Unreachable("gone")])
+    build(sources, {"all": test_set()}, tmp_path / "speech", tmp_path)
+    header = ",".join(COLUMNS) + "\n"
+    assert (tmp_path / "manifest.csv").read_text() == header
+    assert (tmp_path / "test_sets" / "all.csv").read_text() == header
+
+
+def test_identity_changes_with_the_split_and_not_with_the_licence():
+    pins = {"kind": "vctk", "url": "u", "sha256": "0", "valid": [], "licence": "CC-BY-4.0"}
+    one = vctk.VCTK.model_validate(pins | {"test": ["p225"]})
+    assert one.identity() != vctk.VCTK.model_validate(pins | {"test": ["p226"]}).identity()
+    assert one.identity() == one.model_copy(update={"licence": "other"}).identity()
+
+
+def test_a_source_that_was_not_fetched(tmp_path):
+    sources = {"one": Given.model_construct(licence="CC0")}
+    with pytest.raises(CorpusError, match="one: not fetched"):
+        build(sources, {}, tmp_path, tmp_path)
+
+
+def test_a_clip_beyond_the_file(tmp_path):
+    sources = fetched(tmp_path, SPLITS, one=[recording("a1.wav", 1.0)])
+    row = build(sources, {}, tmp_path / "speech", tmp_path).to_dict("records")[0]
+    with pytest.raises(CorpusError, match="one__a1"):
+        read_clip(tmp_path / "speech", row | {"samples": 16001})

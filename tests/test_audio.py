@@ -1,0 +1,119 @@
+import io
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ecc.audio import SAMPLE_RATE, AudioError, decode, read, resample, to_int16, write
+
+
+def sine(frequency: float, rate: int, seconds: float = 1.0) -> np.ndarray:
+    time = np.arange(int(seconds * rate)) / rate
+    return (0.5 * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
+
+
+@pytest.mark.parametrize("rate", [16000, 22050, 24000, 44100, 48000, 8000])
+def test_resampling_keeps_what_fits(rate):
+    out = resample(sine(3000, rate), rate)
+    assert out.size == SAMPLE_RATE
+    inside = slice(200, -200)  # the filter sees silence beyond the ends
+    assert np.abs(out - sine(3000, SAMPLE_RATE))[inside].max() < 1e-3
+
+
+@pytest.mark.parametrize("frequency", [8300, 9000, 15000])
+def test_resampling_removes_what_would_alias(frequency):
+    out = resample(sine(frequency, 44100), 44100)
+    assert np.abs(out[200:-200]).max() < 0.5 * 10 ** (-80 / 20)
+
+
+@given(arrays(np.int16, st.integers(1, 100)))
+def test_int16_comes_through_float_unchanged(samples):
+    np.testing.assert_array_equal(to_int16(samples.astype(np.float32) / 32768), samples)
+
+
+def test_int16_rounds_and_clips():
+    floats = np.array([2.0, -2.0, 1.0, -1.0, 0.6 / 32768, -0.6 / 32768], np.float32)
+    assert to_int16(floats).tolist() == [32767, -32768, 32767, -32768, 1, -1]
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_write_and_read(tmp_path, suffix):
+    samples = sine(440, SAMPLE_RATE)
+    write(tmp_path / f"a{suffix}", samples)
+    back = read(tmp_path / f"a{suffix}")
+    assert back.dtype == np.float32
+    np.testing.assert_array_equal(to_int16(back), to_int16(samples))
+    assert [p.name for p in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+def test_write_refuses_an_unknown_suffix(tmp_path):
+    with pytest.raises(AudioError, match=r"a\.xyz"):
+        write(tmp_path / "a.xyz", np.zeros(10))
+
+
+def test_reads_stereo_as_the_mean(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.array([[0.5, -0.25]] * 1000), SAMPLE_RATE, subtype="FLOAT")
+    np.testing.assert_allclose(read(path), np.full(1000, 0.125))
+
+
+@pytest.mark.parametrize("format", ["OGG", "FLAC", "WAV", "OPUS"])
+def test_decodes_what_the_sources_hold(format):
+    file = io.BytesIO()
+    container, subtype = ("OGG", "OPUS") if format == "OPUS" else (format, None)
+    soundfile.write(file, sine(440, 48000), 48000, format=container, subtype=subtype)
+    samples, rate = decode(file.getvalue(), "a")
+    assert rate == 48000 and samples.size == 48000
+    assert np.abs(samples - sine(440, 48000))[2000:-2000].max() < 0.05
+
+
+def test_decodes_g722():
+    encoder = av.CodecContext.create("g722", "w")
+    assert isinstance(encoder, av.AudioCodecContext)
+    encoder.sample_rate, encoder.layout, encoder.format = SAMPLE_RATE, "mono", "s16"
+    pcm = to_int16(sine(440, SAMPLE_RATE))
+    packets = []
+    for start in range(0, pcm.size, 320):
+        frame = av.AudioFrame.from_ndarray(pcm[None, start : start + 320], "s16", "mono")
+        frame.sample_rate = SAMPLE_RATE
+        packets += encoder.encode(frame)
+    data = b"".join(bytes(packet) for packet in [*packets, *encoder.encode(None)])
+    samples, rate = decode(data, "x/a.g722")
+    assert rate == SAMPLE_RATE and samples.size == 2 * len(data) == SAMPLE_RATE
+    # G.722 delays by 22 samples.
+    assert np.abs(samples[1022:] - sine(440, SAMPLE_RATE)[1000:-22]).max() < 0.05
+    np.testing.assert_array_equal(to_int16(samples) / 32768, samples)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "No such file"), (b"", "empty file"), (b"no audio at all" * 99, "no audio")],
+)
+def test_bad_files_are_named_in_one_line(tmp_path, content, message):
+    path = tmp_path / "a.wav"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(AudioError, match=message) as error:
+        read(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_no_samples(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), SAMPLE_RATE)
+    with pytest.raises(AudioError, match="no samples"):
+        read(tmp_path / "a.wav")
+
+
+def test_not_finite(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.array([0, np.nan]), SAMPLE_RATE, subtype="FLOAT")
+    with pytest.raises(AudioError, match="not finite"):
+        read(tmp_path / "a.wav")
+
+
+def test_a_folder(tmp_path):
+    with pytest.raises(AudioError, match="Is a directory"):
+        read(tmp_path)
