@@ -42,7 +42,7 @@ TEXT = dict.fromkeys(
 
 def read_table(path: Path) -> pd.DataFrame:
     """A table that a stage wrote; names stay text though they look like numbers."""
-    table = pd.read_csv(path, dtype=TEXT)
+    table = pd.read_csv(path, dtype=TEXT, float_precision="round_trip")
     if "reason" in table:
         table["reason"] = table["reason"].fillna("")
     return table

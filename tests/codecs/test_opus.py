@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from ecc.codecs.base import CodecUnavailable, split_packets
+from ecc.codecs.opus import FRAME, Opus
+from ecc.evaluate.alignment import estimate_delay, remove_delay
+
+
+@pytest.fixture
+def codec():
+    try:
+        return Opus(12000)
+    except CodecUnavailable as error:
+        pytest.skip(str(error))
+
+
+def test_round_trip_keeps_the_waveform(codec, voice):
+    samples = voice(3)
+    decoded = codec.decode(codec.encode(samples))
+    delay = estimate_delay([(samples, decoded)])
+    assert 90 < delay < 120  # 6.5 ms at 16 kHz
+    aligned = remove_delay(decoded, delay, len(samples))
+    assert np.corrcoef(samples, aligned)[0, 1] > 0.9
+
+
+def test_every_packet_counts_with_its_toc_byte_but_not_its_framing(codec, voice):
+    stream = codec.encode(voice(1))
+    packets = split_packets(stream)
+    assert len(packets) == 51  # 50 frames, and one that flushes the look-ahead
+    assert codec.bits(stream) == 8 * (len(stream) - 2 * len(packets))
+    assert all(packet[0] & 0b111 == 0 for packet in packets)  # TOC: mono, one frame a packet
+
+
+def test_more_bits_for_a_higher_target(codec, voice):
+    samples = voice(3)
+    rates = [Opus(rate).bits(Opus(rate).encode(samples)) / 3 for rate in (6000, 9000, 12000)]
+    assert rates == sorted(rates)
+    assert rates[2] > 1.4 * rates[0]
+
+
+def test_one_sample(codec):
+    assert len(codec.decode(codec.encode(np.zeros(1, np.float32)))) == FRAME
+
+
+def test_same_speech_same_stream(codec, voice):
+    assert codec.encode(voice(1)) == codec.encode(voice(1))
+
+
+def test_a_damaged_stream_is_an_error(codec, voice):
+    stream = codec.encode(voice(1))
+    with pytest.raises(ValueError, match="truncated"):
+        codec.decode(stream[:-1])
+    with pytest.raises(RuntimeError, match="libopus"):
+        codec.decode(b"\x03\x00\xff\xff\xff")
+
+
+def test_version_is_of_the_library(codec):
+    assert codec.version.startswith("libopus ")

@@ -1,0 +1,87 @@
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ecc.audio import to_int16
+from ecc.codecs.base import CodecConfig
+from ecc.evaluate import scores
+from ecc.evaluate.processes import spread
+
+# Quantizes to 8 bits behind a delay of 25 samples; refuses what is very short.
+TOY = """
+import numpy as np
+from ecc.codecs.base import Codec, CodecUnavailable
+
+class Toy(Codec):
+    def __init__(self, step, version="1", model=None):
+        self.step, self.version = step, version
+        if step == 0:
+            raise CodecUnavailable("libtoy not found; install toys")
+    def encode(self, samples):
+        if len(samples) < 1000:
+            raise RuntimeError("too\\nshort for me")
+        levels = np.clip(np.rint(samples / self.step), -127, 127)
+        return np.pad(levels, (25, 0)).astype(np.int8).tobytes()
+    def decode(self, stream):
+        return np.frombuffer(stream, np.int8).astype(np.float32) * self.step
+    def estimated_bits(self, samples):
+        return 7.0 * len(samples)
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workers():
+    """Load what the processes of all tests need once, into the server that they are forked from."""
+    list(spread(scores._version, ["estoi"], 1, ""))
+
+
+@dataclass
+class Study:
+    """A tiny study below a temporary folder: two test sets, five utterances, a toy codec."""
+
+    root: Path
+    module: str
+    test_sets: dict[str, pd.DataFrame]
+
+    @property
+    def config(self):
+        """The toy's entry of `codecs`."""
+        points = {"fine": {"step": 1 / 127}, "coarse": {"step": 1 / 10}}
+        return CodecConfig(**{"class": f"{self.module}:Toy", "label": "Toy", "points": points})
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch, voice):
+    module = f"toy_{abs(hash(tmp_path)):x}"
+    (tmp_path / f"{module}.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    seconds = {"a": [1.5, 2.0, 1.2], "b": [1.1, 0.01]}
+    tables = {}
+    start, samples = 0, []
+    for name, lengths in seconds.items():
+        rows = []
+        for number, length in enumerate(lengths):
+            samples.append(to_int16(voice(length, seed=number)))
+            rows.append(
+                {
+                    "clip": f"{number:03}",  # a name that looks like a number
+                    "source": "synthetic",
+                    "speaker": f"{number % 2}",
+                    "language": "en",
+                    "split": "test",
+                    "licence": "",
+                    "seconds": length,
+                    "start": start,
+                    "samples": len(samples[-1]),
+                }
+            )
+            start += len(samples[-1])
+        tables[name] = pd.DataFrame(rows)
+    path = tmp_path / "speech" / "synthetic" / "speech.s16"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"".join(clip.astype("<i2").tobytes() for clip in samples))
+    yield Study(tmp_path, module, tables)
+    sys.modules.pop(module, None)
