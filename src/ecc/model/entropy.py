@@ -273,13 +273,12 @@ class EntropyModel(nn.Module):
 
 
 def _net(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    layers = [Taps(inputs, width, taps=3), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
     last = nn.Linear(width, outputs)
     # Start at mu = 0, sigma = 1: the transform learns before the entropy model interferes.
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
-    return nn.Sequential(
-        Taps(inputs, width, taps=3), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), last
-    )
+    return nn.Sequential(*layers, last)
 
 
 def _tables(model: EntropyBottleneck | GaussianConditional) -> Tables:

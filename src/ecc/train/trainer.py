@@ -145,7 +145,8 @@ class Trainer:
             live.end()
             # The time that it took is in the logs: the file stays a function of the inputs.
             info = {"steps": self.step, "processes": self.world}
-            save_model(self._averaged().cpu().eval(), self.run.weights, self.run.name, self.run.lmbda, info)
+            run, trained = self.run, self._averaged().cpu().eval()
+            save_model(trained, run.weights, run.name, run.lmbda, info)
 
     def _train_step(self) -> dict[str, float]:
         config, key = self.config, (self.config.seed, self.step, self.rank)
