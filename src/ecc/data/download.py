@@ -1,6 +1,7 @@
 """Files from elsewhere: downloaded once, resumed when cut off, checked at every use."""
 
 import hashlib
+import re
 import time
 from pathlib import Path
 from typing import BinaryIO
@@ -67,13 +68,13 @@ def download(url: str, path: Path, sha256: str, session: requests.Session | None
             _receive(session, url, part)
             break
         except _Refused as error:
-            raise Unreachable(f"{url}: {error}") from None
+            raise Unreachable(f"{path.name}: {error}") from None
         except requests.RequestException as error:
             reason = _reason(error)
             if not part.exists():  # nothing has ever come: there is nothing to resume
-                raise Unreachable(f"{url}: {reason}") from None
+                raise Unreachable(f"{path.name}: {reason}") from None
     else:
-        raise Unreachable(f"{url}: {reason}, {ATTEMPTS} times")
+        raise Unreachable(f"{path.name}: {reason}, {ATTEMPTS} times")
     try:
         verify(part, sha256)
     except ChecksumError as error:
@@ -111,9 +112,10 @@ def _copy(response: requests.Response, file: BinaryIO, bar: tqdm) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost cause, which names the host or the errno; requests wraps it three times."""
+    """The innermost cause, which requests wraps three times, without the connection's repr."""
     while isinstance(
         cause := getattr(error, "reason", None) or next(iter(error.args), None), Exception
     ):
         error = cause
-    return " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    return re.sub(r"^\w+\(host=[^)]*\): ", "", text)
