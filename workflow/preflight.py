@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 import statistics
 from collections import Counter
@@ -55,8 +56,11 @@ def main() -> None:
     for stage in order:
         if stage in trained:
             print(f"TRAIN {model_of(stage)}: {trained[stage]}; {duration(seconds[stage])}")
-    print(f"Training: {duration(sum(seconds.values()))} in all, one after the other, at the speed")
-    print("that reports/training shows. Stop now (Ctrl-C) if that is not what you want.")
+    total = sum(seconds.values())
+    if not math.isnan(total):
+        print(f"Training takes {duration(total)} in all, one model after the other, if this")
+        print("machine is as fast as the one that wrote reports/training.")
+    print("Stop now (Ctrl-C) if that is not what you want.")
 
 
 def forget_absent(study: params.Params) -> Iterator[str]:
@@ -118,7 +122,7 @@ def why_trained(stage: PipelineStage, status: Mapping[str, Any], corpus_md5: str
     """Why DVC would train; empty if it would not, as for inputs that are only not there yet."""
     found = changes(status, stage.addressing)
     keys = found.get("params.yaml", {})
-    if "new" in keys.values():
+    if isinstance(keys, str) or "new" in keys.values():
         return "it is new"
     why = [f"{key} changed in params.yaml" for key in keys]
     if found.get(CODE) == "modified":
@@ -137,14 +141,14 @@ def training_seconds(study: params.Params, model: str) -> float:
         for path in Path("reports/training").glob("*/metrics.json")
     }
     speeds = {name: log["seconds"] / log["step"] for name, log in logs.items() if log.get("step")}
-    typical = statistics.median(speeds.values()) if speeds else float("nan")
+    typical = statistics.median(speeds.values()) if speeds else math.nan
     return study.model(model)[2].steps * speeds.get(model, typical)
 
 
 def duration(seconds: float) -> str:
     """About how long, in words."""
-    if seconds != seconds:
-        return "nobody has measured how long that takes"
+    if math.isnan(seconds):
+        return "nobody has measured how long it takes"
     return f"about {seconds / 3600:.1f} h" if seconds >= 3600 else f"about {seconds / 60:.0f} min"
 
 

@@ -19,12 +19,16 @@ def main(preset: str) -> None:
         raise SystemExit(f"no preset {preset!r}; known are: {known}")
     yaml = YAML()
     yaml.preserve_quotes = True
-    yaml.width = 100
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 4096  # lines stay as they are
     content = yaml.load(Path("params.yaml"))
     apply(content, yaml.load(path) or {})
     with atomic_path("params.yaml") as temporary:
         yaml.dump(content, temporary)
-        params.load(temporary)
+        try:
+            params.load(temporary)
+        except params.ParamsError as error:
+            raise SystemExit(str(error).replace(str(temporary), f"preset {preset}")) from None
 
 
 def apply(target: MutableMapping[str, Any], patch: Mapping[str, Any]) -> None:

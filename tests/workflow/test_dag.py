@@ -196,6 +196,12 @@ def test_preflight_names_what_is_trained_why_and_how_long(
     assert line == "TRAIN ecc-2: models.ecc-2 changed in params.yaml; about 2.0 h"
 
 
+def test_preflight_names_a_new_model(preflight: Callable[[], list[str]], fresh: Clone) -> None:
+    fresh.edit("  rvq-1:", "  ecc-3: {variant: ecc, lmbda: 4.0}\n  rvq-1:")
+    (line,) = [line for line in preflight() if line.startswith("TRAIN ")]
+    assert line.startswith("TRAIN ecc-3: it is new; about 2.0 h")
+
+
 def test_preflight_sees_that_the_corpus_changes(
     preflight: Callable[[], list[str]], fresh: Clone
 ) -> None:
