@@ -87,7 +87,12 @@ class CodecConfig(Config):
 
 
 def codec_class(spec: str) -> type[Codec]:
-    """The class that `spec`, "module:Class", names; ValueError if there is no such codec."""
+    """The class that `spec`, "module:Class", names; ValueError if there is no such codec.
+
+    Modules are also looked for in the current folder, where a study keeps codecs of its own.
+    """
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # a script's path starts in the folder of the script
     module_name, _, name = spec.partition(":")
     try:
         cls = getattr(importlib.import_module(module_name), name)
