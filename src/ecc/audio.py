@@ -12,9 +12,8 @@ import soundfile
 import torch
 import torchaudio
 
+from ecc.data.speech import SAMPLE_RATE
 from ecc.files import atomic_path
-
-SAMPLE_RATE = 16000
 
 
 class AudioError(ValueError):

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecc.data.corpus import COLUMNS, CorpusError, TestSet, build, check_speakers, read_clip, sample
+from ecc.data.corpus import COLUMNS, CorpusError, TestSet, build, check_speakers, sample
 from ecc.data.download import Unreachable
 from ecc.data.fetch import fetch
 from ecc.data.sources import vctk
+from ecc.data.speech import read_clip
 
 from .test_fetch import Given, recording
 
@@ -146,10 +147,3 @@ def test_a_source_that_was_not_fetched(tmp_path):
     sources = {"one": Given.model_construct(licence="CC0")}
     with pytest.raises(CorpusError, match="one: not fetched"):
         build(sources, {}, tmp_path, tmp_path)
-
-
-def test_a_clip_beyond_the_file(tmp_path):
-    sources = fetched(tmp_path, SPLITS, one=[recording("a1.wav", 1.0)])
-    row = build(sources, {}, tmp_path / "speech", tmp_path).to_dict("records")[0]
-    with pytest.raises(CorpusError, match="one__a1"):
-        read_clip(tmp_path / "speech", row | {"samples": 16001})

@@ -40,7 +40,7 @@ def test_stream_is_as_long_as_the_estimate(switches):
     assert real == pytest.approx(estimated, rel=0.01, abs=64)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     frames=st.integers(1, 30),
     seed=st.integers(0, 2**31),

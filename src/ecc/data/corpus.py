@@ -1,4 +1,4 @@
-"""The corpus: all sources together, its test sets, and how to read a clip of it."""
+"""The corpus: all sources together, and its test sets."""
 
 import json
 import random
@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, PositiveInt, model_validator
 
@@ -115,19 +113,6 @@ def sample(manifest: pd.DataFrame, test_set: TestSet) -> pd.DataFrame:
         turns += [(turn, place, clip) for turn, clip in enumerate(clips)]
     chosen = [clip for _, _, clip in sorted(turns)[: test_set.utterances]]
     return pool[pool["clip"].isin(chosen)].sort_values("clip")
-
-
-def read_clip(speech: Path, clip: Mapping[str, Any]) -> npt.NDArray[np.int16]:
-    """The int16 [samples] of a row of the manifest, mapped from disk and read on use.
-
-    Raises `CorpusError` when the source's file is shorter than the row says.
-    """
-    path = speech / clip["source"] / "speech.s16"
-    start, samples = int(clip["start"]), int(clip["samples"])
-    try:
-        return np.memmap(path, dtype="<i2", mode="r", offset=2 * start, shape=(samples,))
-    except (OSError, ValueError) as error:
-        raise CorpusError(f"{path}: no samples for {clip['clip']} ({error})") from None
 
 
 def empty() -> pd.DataFrame:

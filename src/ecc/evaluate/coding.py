@@ -15,7 +15,7 @@ import pandas as pd
 
 from ecc import audio
 from ecc.codecs.base import Codec, CodecConfig, CodecUnavailable, from_int16, load_codec
-from ecc.data.corpus import read_clip
+from ecc.data.speech import read_clip
 from ecc.evaluate.processes import spread
 from ecc.files import atomic_path
 

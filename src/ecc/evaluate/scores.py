@@ -19,7 +19,7 @@ from visqol import VisqolApi
 
 from ecc import audio
 from ecc.codecs.base import from_int16
-from ecc.data.corpus import read_clip
+from ecc.data.speech import read_clip
 from ecc.evaluate.alignment import estimate_delay, remove_delay
 from ecc.evaluate.coding import Row, one_line, read_table, records, write_table
 from ecc.evaluate.config import MetricName

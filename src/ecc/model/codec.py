@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ecc.audio import SAMPLE_RATE
+from ecc.data.speech import SAMPLE_RATE
 from ecc.model.config import CodecConfig
 from ecc.model.entropy import EntropyModel
 from ecc.model.transform import Transform
