@@ -94,6 +94,11 @@ def test_modules_are_entries_too(project: Path) -> None:
     assert fingerprint(["package.deep"], [project]) != before
 
 
-def test_unknown_module_is_named(project: Path) -> None:
-    with pytest.raises(ModuleNotFoundError, match=r"package\.nothing"):
-        fingerprint(["package.nothing"], [project])
+def test_installed_libraries_do_not_count(project: Path) -> None:
+    script = project / "script.py"
+    assert fingerprint([script, "numpy"], [project]) == fingerprint([script], [project])
+
+
+def test_a_missing_script_is_an_error(project: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        fingerprint([project / "nothing.py"], [project])

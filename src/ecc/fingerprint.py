@@ -7,27 +7,29 @@ project that it imports, directly or not, and the data files that these modules 
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
 def fingerprint(
-    entries: Iterable[str | Path], roots: Sequence[Path], ignore: frozenset[str] = frozenset()
+    entries: Sequence[str | Path], roots: Sequence[Path], ignore: frozenset[str] = frozenset()
 ) -> str:
     """SHA-256 (hex) of the syntax of `entries` and of all that they import.
 
     `entries` are Python files or names of modules; `roots` are the folders in which modules are
-    looked for, so that a module found in none of them (a library) is pinned elsewhere and does
-    not count. Imports are followed statically: an import by a computed name is not seen, name
-    its module as an entry. Modules in `ignore` are neither counted nor followed.
+    looked for. A module found in none of them is an installed library and does not count.
+    Imports are followed statically: an import by a computed name is not seen, name its module as
+    an entry. Modules in `ignore` are neither counted nor followed.
 
     Comments, docstrings and formatting do not count. A data file counts, byte by byte, where a
     module in its folder holds its name as a string ("stations.csv").
 
-    Raises `ModuleNotFoundError` when a module in `entries` is in none of the `roots`, and
-    `SyntaxError` when a file is not Python.
+    Raises `FileNotFoundError` when a file in `entries` is missing and `SyntaxError` when one is
+    not Python.
     """
-    pending = [_entry(entry, roots) for entry in entries]
+    pending = [(entry.stem, entry) for entry in entries if isinstance(entry, Path)]
+    names = [entry for entry in entries if isinstance(entry, str)]
+    pending += [(name, path) for name in names if (path := _find(name, roots))]
     seen: dict[Path, str] = {}
     while pending:
         name, path = pending.pop()
@@ -45,15 +47,6 @@ def fingerprint(
             seen[data] = hashlib.sha256(data.read_bytes()).hexdigest()
     lines = sorted(f"{digest}  {_relative(path, roots)}" for path, digest in seen.items())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _entry(entry: str | Path, roots: Sequence[Path]) -> tuple[str, Path]:
-    if isinstance(entry, Path):
-        return entry.stem, entry
-    path = _find(entry, roots)
-    if path is None:
-        raise ModuleNotFoundError(f"no module {entry!r} in {', '.join(map(str, roots))}")
-    return entry, path
 
 
 def _find(name: str, roots: Sequence[Path]) -> Path | None:
