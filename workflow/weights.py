@@ -1,6 +1,6 @@
 """Note the hashes of the weights behind each codec, in data/weights/<codec>.txt.
 
-A codec follows its own models only: the note of a codec without models stays empty, so that
+A codec follows its own models only: the note of a codec without models stays the same, so that
 nothing of it is done again when some model is.
 """
 
@@ -22,11 +22,8 @@ def main() -> None:
             if variant and model.variant == variant
         ]
         with atomic_path(Path("data/weights") / f"{codec}.txt") as note:
-            note.write_text(
-                "".join(
-                    f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}\n" for path in paths
-                )
-            )
+            lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}\n" for path in paths]
+            note.write_text("".join(lines) or "no models\n")  # DVC warns of empty files
 
 
 if __name__ == "__main__":
