@@ -15,11 +15,21 @@ def main(model: str) -> None:
     """Train MODEL, or go on where a killed training of it stopped."""
     study = params.load()
     config, codec, training = study.model(model)
+    corpus = Path("data/corpus/identity.json").read_text(encoding="utf-8")
+    facts = json.loads(Path("data/corpus/sources.json").read_text(encoding="utf-8"))
+    for source in facts:
+        if not source["available"] and source["source"] in json.loads(corpus)["sources"]:
+            name = source["source"]
+            sys.exit(
+                f"train {model}: the source {name} is part of the training corpus and was not "
+                f"reached ({source['reason']}); to train without it, remove {name} from "
+                "study.sources in params.yaml"
+            )
     inputs = {
         "codec": codec.model_dump(mode="json"),
         "train": training.model_dump(mode="json", exclude={"checkpoint_seconds"}),
         "lmbda": config.lmbda,
-        "corpus": Path("data/corpus/identity.json").read_text(encoding="utf-8"),
+        "corpus": corpus,
         "code": Path("data/fingerprints/train.txt").read_text(encoding="utf-8"),
     }
     identity = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

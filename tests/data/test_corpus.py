@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecc.data.corpus import COLUMNS, CorpusError, TestSet, build, check_speakers, sample
+from ecc.data.corpus import COLUMNS, CorpusError, TestSet, build, check_speakers, identity, sample
 from ecc.data.download import Unreachable
 from ecc.data.fetch import fetch
 from ecc.data.sources import vctk
+from ecc.data.sources.debian import Debian
 from ecc.data.speech import read_clip
 
 from .test_fetch import Given, recording
@@ -141,6 +142,24 @@ def test_identity_changes_with_the_split_and_not_with_the_licence():
     one = vctk.VCTK.model_validate(pins | {"test": ["p225"]})
     assert one.identity() != vctk.VCTK.model_validate(pins | {"test": ["p226"]}).identity()
     assert one.identity() == one.model_copy(update={"licence": "other"}).identity()
+
+
+def test_identity_leaves_out_what_only_tests_hear():
+    rule = {"pattern": "x", "speaker": "s", "language": "en"}
+    pins = {
+        "kind": "debian",
+        "licence": "CC0",
+        "package": "p",
+        "package_version": "1",
+        "sha256": "0",
+        "pool_path": "pool/p.deb",
+        "root": "",
+    }
+    one, two = (
+        Debian.model_validate(pins | {"rules": [rule | {"split": split}]})
+        for split in ("valid", "test")
+    )
+    assert list(identity({"one": one, "two": two})["sources"]) == ["one"]
 
 
 def test_a_source_that_was_not_fetched(tmp_path):

@@ -76,13 +76,13 @@ def build(
 
 
 def identity(sources: Mapping[str, Source]) -> dict[str, Any]:
-    """What decides the training data: the pins and the rules of the declared sources.
+    """What decides the training data: the pins and the rules of the sources that training hears.
 
     The same on every machine, whether or not a source could be reached there.
     """
     return {
         "min_seconds": MIN_SECONDS,
-        "sources": {name: source.identity() for name, source in sources.items()},
+        "sources": {name: source.identity() for name, source in sources.items() if source.trains},
     }
 
 

@@ -37,6 +37,11 @@ class Source(Config, ABC):
     def version(self) -> str:
         """The pinned version."""
 
+    @property
+    def trains(self) -> bool:
+        """Whether training or validation hears any of it."""
+        return True
+
     @abstractmethod
     def recordings(self, name: str, downloads: Path) -> Iterator[Recording]:
         """The recordings, in an order that the pins fix, fetched into `downloads` at need.

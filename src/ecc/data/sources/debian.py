@@ -50,6 +50,11 @@ class Debian(Source):
         """Debian's version of the package."""
         return self.package_version
 
+    @property
+    def trains(self) -> bool:
+        """Whether some rule says train or valid."""
+        return any(rule.split != "test" for rule in self.rules)
+
     def recordings(self, name: str, downloads: Path) -> Iterator[Recording]:
         """See `Source.recordings`; the order is that of the archive."""
         with self._deb(downloads).open("rb") as deb:

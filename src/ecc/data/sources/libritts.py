@@ -34,6 +34,11 @@ class LibriTTS(Source):
         """The parts that are taken."""
         return " ".join(self.archives)
 
+    @property
+    def trains(self) -> bool:
+        """Whether some part is for train or valid."""
+        return any(archive.split != "test" for archive in self.archives.values())
+
     def recordings(self, name: str, downloads: Path) -> Iterator[Recording]:
         """See `Source.recordings`; read out of the archives, nothing is unpacked to disk."""
         paths = {}
