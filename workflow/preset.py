@@ -1,8 +1,6 @@
 """Change params.yaml to a preset of workflow/presets; `git checkout params.yaml` goes back."""
 
-from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
 
 import typer
 from ruamel.yaml import YAML
@@ -22,24 +20,13 @@ def main(preset: str) -> None:
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.width = 4096  # lines stay as they are
     content = yaml.load(Path("params.yaml"))
-    apply(content, yaml.load(path) or {})
+    params.apply_patch(content, yaml.load(path) or {})
     with atomic_path("params.yaml") as temporary:
         yaml.dump(content, temporary)
         try:
             params.load(temporary)
         except params.ParamsError as error:
             raise SystemExit(str(error).replace(str(temporary), f"preset {preset}")) from None
-
-
-def apply(target: MutableMapping[str, Any], patch: Mapping[str, Any]) -> None:
-    """Merge `patch` into `target` in place, which keeps the comments of a YAML document."""
-    for key, value in patch.items():
-        if value is None:
-            target.pop(key, None)
-        elif isinstance(value, Mapping) and isinstance(target.get(key), MutableMapping):
-            apply(target[key], value)
-        else:
-            target[key] = value
 
 
 if __name__ == "__main__":

@@ -5,16 +5,16 @@ did would make every stage depend on every section (see `ecc.fingerprint`).
 """
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ecc.codecs import base
-from ecc.config import Config, merge_patch
+from ecc.config import Config
 from ecc.data.corpus import TestSet
 from ecc.data.sources import AnySource
 from ecc.evaluate.config import ScoreConfig
@@ -105,9 +105,22 @@ class Params(Config):
         if name not in self.models:
             raise ParamsError(f"no model {name!r}; known are: {', '.join(self.models)}")
         model = self.models[name]
-        codec = CodecConfig.model_validate(merge_patch(self.codec.model_dump(), model.codec))
-        train = TrainConfig.model_validate(merge_patch(self.train.model_dump(), model.train))
-        return model, codec, train
+        codec, train = self.codec.model_dump(), self.train.model_dump()
+        apply_patch(codec, model.codec)
+        apply_patch(train, model.train)
+        return model, CodecConfig.model_validate(codec), TrainConfig.model_validate(train)
+
+
+def apply_patch(target: MutableMapping[str, Any], patch: Mapping[str, Any]) -> None:
+    """Merge a JSON merge patch (RFC 7396; null deletes a key) into `target`, in place, which
+    keeps the comments of a YAML document."""
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(target.get(key), MutableMapping):
+            apply_patch(target[key], value)
+        else:
+            target[key] = value
 
 
 def load(path: str | os.PathLike[str] = "params.yaml") -> Params:

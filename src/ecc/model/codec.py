@@ -65,8 +65,8 @@ class ECC(nn.Module):
             last = start + frames + CONTEXT_FRAMES
             part = x[first * step : last * step]
             # Zeros stand for what lies beyond the end; whole frames are dropped again below.
-            missing = max(start + frames, -(-len(part) // step) + first) - first
-            part = F.pad(part, (0, missing * step - len(part)))
+            needed = max(start + frames, -(-len(part) // step) + first) - first
+            part = F.pad(part, (0, needed * step - len(part)))
             y = self.transform.analyse(part[None])
             yield y[:, start - first : start - first + frames]
             start += frames
