@@ -1,7 +1,8 @@
-"""Stage `train`: train one model of params.yaml. Also under torchrun, on several devices."""
+"""Stage `train`: train one model of params.yaml, in `train.processes` processes of torchrun."""
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,10 @@ def main(model: str) -> None:
     """Train MODEL, or go on where a killed training of it stopped."""
     study = params.load()
     config, codec, training = study.model(model)
+    if training.processes > 1 and "WORLD_SIZE" not in os.environ:
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        processes = f"--nproc-per-node={training.processes}"
+        os.execv(sys.executable, [*torchrun, processes, __file__, model])
     corpus = Path("data/corpus/identity.json").read_text(encoding="utf-8")
     facts = json.loads(Path("data/corpus/sources.json").read_text(encoding="utf-8"))
     for source in facts:

@@ -8,8 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 from ecc.codecs.base import Codec
+from ecc.data.speech import SAMPLE_RATE
+from ecc.model.config import MAX_SKIP
+from ecc.model.entropy import Latent
+from ecc.model.rans import CodingError
 from ecc.model.weights import load_model
-from ecc.stream import Stream, StreamError
+from ecc.stream import ID_BYTES, Header, StreamError, pack_chunk, unpack_chunks
 
 
 class EccCodec(Codec):
@@ -17,17 +21,27 @@ class EccCodec(Codec):
 
     Args:
         model: path of the model file.
+        level: quality level to encode with, 0 the lowest rate; the highest if None.
         skip: entropy-skip threshold to encode with; the one the model was trained with if None.
 
     Raises:
         ModelError: the file is not a model.
+        ValueError: the model has no such level, or no stream holds that threshold.
     """
 
-    def __init__(self, model: str | Path, skip: int | None = None) -> None:
+    def __init__(
+        self, model: str | Path, level: int | None = None, skip: int | None = None
+    ) -> None:
         self.trained = load_model(model)
         self.codec = self.trained.codec
+        levels = self.codec.config.levels
+        self.level = levels - 1 if level is None else level
         self.skip = self.codec.config.entropy.skip if skip is None else skip
-        self.model_id = self.trained.digest[:4]
+        if not 0 <= self.level < levels:
+            raise ValueError(f"{self.trained.name} has the levels 0 to {levels - 1}, not {level}")
+        if not 0 <= self.skip <= MAX_SKIP:
+            raise ValueError(f"a skip threshold is between 0 and {MAX_SKIP}, not {skip}")
+        self.model_id = self.trained.digest[:ID_BYTES]
         self.version = f"{self.trained.name} {self.model_id.hex()}"
 
     def encode(self, samples: NDArray[np.float32]) -> bytes:
@@ -36,9 +50,20 @@ class EccCodec(Codec):
         Raises:
             ValueError: the samples are not a finite one-dimensional array.
         """
+        return b"".join(self.encode_chunks(samples))
+
+    def encode_chunks(self, samples: NDArray[np.float32]) -> Iterator[bytes]:
+        """The pieces of the file in order: the header, then each chunk as soon as it is coded.
+
+        Raises:
+            ValueError: the samples are not a finite one-dimensional array.
+        """
         x = _checked(samples)
-        chunks = list(self.codec.compress_chunks(x, self.skip))
-        return Stream(self.model_id, len(x), self.skip, chunks).pack()
+        header = Header(self.model_id, len(x), self.level, self.skip).pack()
+        yield header
+        chunks = self.codec.compress_chunks(x, self.level, self.skip)
+        for number, (payload, _) in enumerate(chunks):
+            yield pack_chunk(header, number, payload)
 
     def decode(self, stream: bytes) -> NDArray[np.float32]:
         """The bytes of an `.ecc` file -> float32 [T], of exactly the length that was encoded.
@@ -46,25 +71,72 @@ class EccCodec(Codec):
         Raises:
             StreamError: the stream is damaged, or was made by another model.
         """
-        parts = list(self.decode_chunks(Stream.unpack(stream)))
-        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        return np.concatenate([np.zeros(0, np.float32), *self.decode_chunks(stream)])
 
-    def decode_chunks(self, stream: Stream) -> Iterator[NDArray[np.float32]]:
-        """Samples of each chunk in turn, for signals that should not lie in memory whole."""
-        if stream.model_id != self.model_id:
+    def decode_chunks(
+        self, stream: bytes, damaged: list[str] | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Samples of each chunk in turn, for signals that should not lie in memory whole.
+
+        Args:
+            stream: the bytes of an `.ecc` file.
+            damaged: if given, a chunk that cannot be decoded is silent, and what is wrong with
+                it is appended here, in place of an error.
+
+        Raises:
+            StreamError: the header is damaged, the stream was made by another model, or, unless
+                `damaged` is given, a chunk cannot be decoded.
+        """
+        header, _ = Header.unpack(stream)
+        latents = (
+            None if latent is None else latent.y_hat for latent in self.latents(stream, damaged)
+        )
+        for x_hat in self.codec.synthesise_chunks(latents, header.samples, header.level):
+            yield x_hat.clamp(-1, 1).numpy()
+
+    def latents(self, stream: bytes, damaged: list[str] | None = None) -> Iterator[Latent | None]:
+        """What each chunk of an `.ecc` file says; arguments and errors as of `decode_chunks`."""
+        header, at = Header.unpack(stream)
+        if header.model_id != self.model_id:
             raise StreamError(
-                f"made by model {stream.model_id.hex()}; "
+                f"made by model {header.model_id.hex()}; "
                 f"this is {self.trained.name} ({self.model_id.hex()})"
             )
-        due = len(self.codec.chunks(stream.samples))
-        if len(stream.chunks) != due:
-            raise StreamError(f"truncated: {len(stream.chunks)} of {due} chunks")
-        for x_hat in self.codec.decompress_chunks(stream.chunks, stream.samples, stream.skip):
-            yield x_hat.clamp(-1, 1).numpy()
+        if header.sample_rate != SAMPLE_RATE:
+            raise StreamError(f"holds {header.sample_rate} Hz; the model works at {SAMPLE_RATE} Hz")
+        if header.level >= self.codec.config.levels:
+            raise StreamError(f"names level {header.level}, which {self.trained.name} has not")
+        count = self.codec.count_chunks(header.samples)
+        payloads = unpack_chunks(stream, at, count)
+        for number, frames in enumerate(self.codec.chunks(header.samples), start=1):
+            latent = None
+            try:
+                payload = next(payloads)
+                if payload is None:
+                    raise StreamError(f"chunk {number} of {count} is damaged")
+                latent = self.codec.decompress(payload, frames, header.level, header.skip)
+            except CodingError as error:
+                _note(f"chunk {number} of {count}: {error}", damaged)
+            except StreamError as error:
+                _note(str(error), damaged)
+            except StopIteration:  # the stream broke off in an earlier chunk
+                pass
+            yield latent
+        try:
+            next(payloads, None)  # nothing may follow
+        except StreamError as error:
+            _note(str(error), damaged)
 
     def estimated_bits(self, samples: NDArray[np.float32]) -> float:
         """-log2 of the likelihood of the symbols of these samples."""
-        return self.codec.estimated_bits(_checked(samples))
+        return self.codec.estimated_bits(_checked(samples), self.level)
+
+
+def _note(problem: str, damaged: list[str] | None) -> None:
+    """Note what is wrong with a chunk, or raise it where chunks must be whole."""
+    if damaged is None:
+        raise StreamError(problem)
+    damaged.append(problem)
 
 
 def _checked(samples: NDArray[np.float32]) -> torch.Tensor:

@@ -5,15 +5,16 @@ x --transform.analyse--> y --entropy--> y_hat --transform.synthesise--> x_hat
                               bits
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecc.data.speech import SAMPLE_RATE
+from ecc.model import exact
 from ecc.model.config import CodecConfig
-from ecc.model.entropy import EntropyModel
+from ecc.model.entropy import EntropyModel, Latent
 from ecc.model.transform import Transform
 
 # Latent frames that are coded together, and those on either side that the transform sees too,
@@ -25,24 +26,27 @@ CONTEXT_FRAMES = 16
 class ECC(nn.Module):
     """The entropy-constrained speech codec, 16 kHz mono.
 
-    `forward` estimates the rate and reconstructs, for training; `compress_chunks` and
-    `decompress_chunks` go through real streams, after `update` has built the coding tables.
+    `forward` estimates the rate and reconstructs, for training. `compress_chunks` and
+    `decompress_chunks` go through real streams, once `update` has made the weights of the entropy
+    model fixed-point and built the coding tables. One model serves `config.levels` rates; the
+    level, 0 for the lowest, tells which.
     """
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
-        self.transform = Transform(config.transform)
-        self.entropy = EntropyModel(config.entropy, config.transform.channels)
+        self.transform = Transform(config.transform, config.levels)
+        self.entropy = EntropyModel(config.entropy, config.transform.channels, config.levels)
         # Samples are padded to whole frames of z.
         self.granule = self.transform.samples_per_frame * config.entropy.z_stride
         if CHUNK_FRAMES % config.entropy.z_stride:
             raise ValueError(f"z_stride must divide {CHUNK_FRAMES}")
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Samples [B, T], T a multiple of `granule` -> (x_hat [B, T], bits as of EntropyModel)."""
-        y_hat, bits = self.entropy(self.transform.analyse(x))
-        return self.transform.synthesise(y_hat), bits
+    def forward(self, x: Tensor, level: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Samples [B, T], T a multiple of `granule`, and the level [B] of each -> (x_hat [B, T],
+        bits as of EntropyModel)."""
+        y_hat, bits = self.entropy(self.transform.analyse(x, level), level)
+        return self.transform.synthesise(y_hat, level), bits
 
     def kbps(self, bits: dict[str, Tensor], samples: int) -> Tensor:
         """Estimated rate [B] of sequences of `samples` samples, in kbit/s."""
@@ -50,15 +54,20 @@ class ECC(nn.Module):
 
     # ------------------------------------------------------------------ real streams
 
-    def chunks(self, samples: int) -> list[int]:
+    def count_chunks(self, samples: int) -> int:
+        """Chunks of a signal of `samples` samples."""
+        return -(-samples // (CHUNK_FRAMES * self.transform.samples_per_frame))
+
+    def chunks(self, samples: int) -> Iterator[int]:
         """Latent frames of each chunk of a signal of `samples` samples: both sides derive the
         layout from the length alone."""
         frames = -(-samples // self.granule) * self.config.entropy.z_stride
-        return [min(CHUNK_FRAMES, frames - at) for at in range(0, frames, CHUNK_FRAMES)]
+        for at in range(0, frames, CHUNK_FRAMES):
+            yield min(CHUNK_FRAMES, frames - at)
 
     @torch.inference_mode()
-    def latents(self, x: Tensor) -> Iterator[Tensor]:
-        """y [1, T, channels] of each chunk of the samples x [T], in order."""
+    def latents(self, x: Tensor, level: int) -> Iterator[Tensor]:
+        """y [1, T, channels], float64, of each chunk of the samples x [T], in order."""
         step, start = self.transform.samples_per_frame, 0
         for frames in self.chunks(len(x)):
             first = max(0, start - CONTEXT_FRAMES)
@@ -67,56 +76,68 @@ class ECC(nn.Module):
             # Zeros stand for what lies beyond the end; whole frames are dropped again below.
             needed = max(start + frames, -(-len(part) // step) + first) - first
             part = F.pad(part, (0, needed * step - len(part)))
-            y = self.transform.analyse(part[None])
-            yield y[:, start - first : start - first + frames]
+            y = self.transform.analyse(part[None], torch.tensor([level]))
+            yield y[:, start - first : start - first + frames].double()
             start += frames
 
     @torch.inference_mode()
-    def compress_chunks(self, x: Tensor, skip: int) -> Iterator[bytes]:
-        """The rANS stream of each chunk of the samples x [T]."""
-        for y in self.latents(x):
-            yield self.entropy.compress(y, skip)
+    def compress_chunks(self, x: Tensor, level: int, skip: int) -> Iterator[tuple[bytes, Latent]]:
+        """The stream of each chunk of the samples x [T], and what it says."""
+        for y in self.latents(x, level):
+            yield self.entropy.compress(y, level, skip)
 
     @torch.inference_mode()
-    def estimated_bits(self, x: Tensor) -> float:
+    def estimated_bits(self, x: Tensor, level: int) -> float:
         """Bits of the samples x [T] by the likelihoods, rounded as in coding."""
         total = 0.0
-        for y in self.latents(x):
-            _, bits = self.entropy(y)
+        for y in self.latents(x, level):
+            _, bits = self.entropy(y, torch.tensor([level]))
             total += (bits["z"].sum() + bits["slices"].sum()).item()
         return total
 
     @torch.inference_mode()
-    def decompress_chunks(self, streams: list[bytes], samples: int, skip: int) -> Iterator[Tensor]:
-        """Samples of each chunk in order, [T_i]; together exactly `samples`.
+    def synthesise_chunks(
+        self, latents: Iterable[Tensor | None], samples: int, level: int
+    ) -> Iterator[Tensor]:
+        """Samples of each chunk in order, [T_i]; those of all chunks are exactly `samples`.
 
         Each chunk is synthesised with `CONTEXT_FRAMES` latent frames of its neighbours, so that
-        at most three chunks are held at a time.
+        at most three chunks are held at a time. A chunk that is None is silent.
+
+        Args:
+            latents: y_hat [1, T_i, channels] of each chunk of a signal of `samples` samples.
+            samples: length of the signal.
+            level: the level at which it was coded.
         """
-        layout = self.chunks(samples)
-        if len(streams) != len(layout):
-            raise ValueError(f"{len(streams)} chunks where {len(layout)} are due")
         step, left = self.transform.samples_per_frame, samples
-        before: Tensor | None = None
-        decoded = (
-            self.entropy.decompress(stream, frames, skip)
-            for stream, frames in zip(streams, layout, strict=True)
-        )
-        current = next(decoded, None)
-        while current is not None:
-            after = next(decoded, None)
-            head = 0 if before is None else min(CONTEXT_FRAMES, before.shape[1])
-            parts = [current]
-            if before is not None:
-                parts.insert(0, before[:, -head:])
-            if after is not None:
-                parts.append(after[:, :CONTEXT_FRAMES])
-            x_hat = self.transform.synthesise(torch.cat(parts, dim=1))[0]
-            x_hat = x_hat[head * step : (head + current.shape[1]) * step][:left]
+        none = torch.zeros(1, 0, self.config.transform.channels)
+        layout, remaining, end = self.chunks(samples), iter(latents), object()
+        before, current = none, next(remaining, end)
+        while current is not end:
+            after = next(remaining, end)
+            x_hat = torch.zeros(next(layout) * step)
+            if isinstance(current, Tensor):
+                head = before[:, -CONTEXT_FRAMES:]
+                tail = after[:, :CONTEXT_FRAMES] if isinstance(after, Tensor) else none
+                y_hat = torch.cat([head, current, tail], dim=1).float()
+                x_hat = self.transform.synthesise(y_hat, torch.tensor([level]))[0]
+                x_hat = x_hat[head.shape[1] * step :][: current.shape[1] * step]
+            yield x_hat[:left]
             left -= len(x_hat)
-            yield x_hat
-            before, current = current, after
+            before = current if isinstance(current, Tensor) else none
+            current = after
+
+    @torch.inference_mode()
+    def decompress(self, stream: bytes, frames: int, level: int, skip: int) -> Latent:
+        """What the stream of a chunk of `frames` latent frames says.
+
+        Raises:
+            rans.CodingError: it does not decode to what was encoded.
+        """
+        return self.entropy.decompress(stream, frames, level, skip)
 
     def update(self) -> None:
-        """Build the coding tables; once, after training and after rounding of the weights."""
+        """Round the weights that must be fixed-point and build the coding tables; once, after
+        training and after rounding of the weights to half precision."""
+        exact.round_weights(self)
         self.entropy.update()

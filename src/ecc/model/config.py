@@ -8,6 +8,8 @@ from pydantic import Field
 from ecc.config import Config
 
 SCALES = 64  # entries of the table of standard deviations
+MAX_LEVELS = 64
+MAX_SKIP = 15  # the stream holds the threshold in four bits
 
 
 class TransformConfig(Config):
@@ -36,7 +38,7 @@ class EntropyConfig(Config):
     context: bool = True  # slices see those before them
     lrp: bool = True
     attention: Annotated[int, Field(ge=0)] = 1  # linear-attention layers in h_s
-    skip: Annotated[int, Field(ge=0, lt=SCALES)] = 5  # scale indexes below are not coded; 0: none
+    skip: Annotated[int, Field(ge=0, le=MAX_SKIP)] = 5  # scale indexes below are not coded; 0: none
 
 
 class CodecConfig(Config):
@@ -44,3 +46,4 @@ class CodecConfig(Config):
 
     transform: TransformConfig = TransformConfig()
     entropy: EntropyConfig = EntropyConfig()
+    levels: Annotated[int, Field(ge=1, le=MAX_LEVELS)] = 1  # rates that one model serves

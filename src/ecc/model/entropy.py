@@ -10,25 +10,32 @@ Minnen and Singh, "Channel-wise autoregressive entropy models for learned image 
 scale hyperprior" (2018). The walk over the slices is written once (`EntropyModel.walk`), and is
 handed an object that estimates, encodes or decodes the residual of a slice, so that the rate in
 training, the encoder and the decoder cannot drift apart.
+
+Everything from z_hat to y_hat is made of the layers of `ecc.model.exact`: in float64, in which a
+trained model is loaded, mu, index and y_hat are the same on every machine.
 """
 
 import math
+import zlib
+from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from compressai.ans import BufferedRansEncoder, RansDecoder
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from compressai.ops import LowerBound
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ecc.model import rans
 from ecc.model.config import SCALES, EntropyConfig
-from ecc.model.layers import LinearAttention, Taps
+from ecc.model.exact import STEP, FixedAttention, FixedTable, FixedTaps, fixed
 
 SCALE_MIN, SCALE_MAX = 0.11, 64.0
 SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)
-# CompressAI's escape code for values outside a table hangs near 2^30.
-SYMBOL_LIMIT = 2**15
+UNIT_INDEX = 22  # the scale nearest to 1
+INDEX_GAIN = 4  # positions of the scale table in one unit of a network's output
 
 
 class ResidualCoder(Protocol):
@@ -38,6 +45,21 @@ class ResidualCoder(Protocol):
         """Residual y_i - mu [B, T, C] (None when decoding) and the real-valued scale index of
         each element -> the residual as the decoder knows it."""
         ...
+
+
+@dataclass(frozen=True)
+class Latent:
+    """What a stream says: T frames of y in C channels and the z that goes with them."""
+
+    y_hat: Tensor  # [1, T, C], float64, multiples of `exact.STEP`
+    z: NDArray[np.int32]  # symbols [T / z_stride, z_channels]; no channels without hyperprior
+    symbols: NDArray[np.int32]  # residuals of y [T, C]; 0 where they were skipped
+    indexes: NDArray[np.int32]  # scale index of each [T, C]
+
+    def check(self) -> int:
+        """A hash of y_hat, of `rans.CHECK_BITS` bits."""
+        steps = (self.y_hat / STEP).numpy().astype("<i4")
+        return zlib.crc32(steps.tobytes()) & ((1 << rans.CHECK_BITS) - 1)
 
 
 def scale_of(index: Tensor) -> Tensor:
@@ -80,69 +102,65 @@ class Estimator:
         return self.gaussian.likelihood_lower_bound(likelihoods)
 
 
-class Encoder:
-    """Pushes the symbols of each slice into a rANS encoder. Batch size 1."""
+class SymbolCoder:
+    """Encodes or decodes the symbols of each slice and keeps them. Batch size 1."""
 
-    def __init__(self, rans: BufferedRansEncoder, tables: "Tables", skip: int) -> None:
-        self.rans, self.tables, self.skip = rans, tables, skip
-
-    def __call__(self, residual: Tensor | None, index: Tensor) -> Tensor:
-        assert residual is not None
-        table = index.round().int()
-        coded = table >= self.skip
-        symbols = residual.round().clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * coded
-        self.rans.encode_with_indexes(
-            symbols[coded].int().tolist(), table[coded].tolist(), *self.tables
-        )
-        return symbols
-
-
-class Decoder:
-    """Pulls the symbols of each slice out of a rANS decoder. Batch size 1."""
-
-    def __init__(self, rans: RansDecoder, tables: "Tables", skip: int) -> None:
-        self.rans, self.tables, self.skip = rans, tables, skip
+    def __init__(self, stream: rans.Encoder | rans.Decoder, tables: rans.Tables, skip: int) -> None:
+        self.stream, self.tables, self.skip = stream, tables, skip
+        self.symbols: list[NDArray[np.int32]] = []  # one [T, C] for each slice
+        self.indexes: list[NDArray[np.int32]] = []
 
     def __call__(self, residual: Tensor | None, index: Tensor) -> Tensor:
-        table = index.round().int()
-        coded = table >= self.skip
-        symbols = torch.zeros_like(index)
-        decoded = self.rans.decode_stream(table[coded].tolist(), *self.tables)
-        symbols[coded] = torch.tensor(decoded, dtype=symbols.dtype)
-        return symbols
-
-
-Tables = tuple[list[list[int]], list[int], list[int]]  # CDFs, their lengths, their offsets
+        indexes = index[0].round().numpy().astype(np.int32)
+        coded = indexes >= self.skip
+        symbols = np.zeros_like(indexes)
+        if isinstance(self.stream, rans.Decoder):
+            symbols[coded] = self.stream.pull(indexes[coded], self.tables)
+        else:
+            assert residual is not None
+            symbols[coded] = _symbols(residual[0])[coded]
+            self.stream.push(symbols[coded], indexes[coded], self.tables)
+        self.symbols.append(symbols)
+        self.indexes.append(indexes)
+        return torch.from_numpy(symbols)[None].to(index)
 
 
 class EntropyModel(nn.Module):
-    """Codes a latent y [B, T, channels]; T is a multiple of `z_stride`."""
+    """Codes a latent y [B, T, channels]; T is a multiple of `z_stride`.
 
-    def __init__(self, config: EntropyConfig, channels: int) -> None:
+    Args:
+        config: sizes and switches.
+        channels: of y.
+        levels: quality levels that the model serves; each has a prior of z of its own and
+            vectors that tell the networks of it.
+    """
+
+    def __init__(self, config: EntropyConfig, channels: int, levels: int) -> None:
         super().__init__()
         if channels % config.slices:
             raise ValueError(f"{channels} channels do not make {config.slices} equal slices")
-        self.config = config
+        self.config, self.levels = config, levels
         size = channels // config.slices
         width = config.width
         self.gaussian = GaussianConditional(scale_of(torch.arange(SCALES)).tolist())
         self.index_bound = LowerBound(0.0)
+        self.psi_level = FixedTable(levels, width)
         if config.hyperprior:
             stacked = channels * config.z_stride
             self.h_a = nn.Sequential(
                 nn.Linear(stacked, 2 * width), nn.ReLU(), nn.Linear(2 * width, config.z_channels)
             )
+            self.z_gain = nn.Embedding(levels, config.z_channels)
+            nn.init.zeros_(self.z_gain.weight)
+            self.z_level = FixedTable(levels, width)
+            self.h_s_in = FixedTaps(config.z_channels, width, taps=3)
             self.h_s = nn.Sequential(
-                Taps(config.z_channels, width, taps=3),
-                nn.ReLU(),
-                *[LinearAttention(width) for _ in range(config.attention)],
-                nn.Linear(width, width * config.z_stride),
+                *[FixedAttention(width) for _ in range(config.attention)],
+                FixedTaps(width, width * config.z_stride),
             )
-            self.bottleneck = EntropyBottleneck(config.z_channels, init_scale=3)
+            self.bottleneck = EntropyBottleneck(config.z_channels * levels, init_scale=3)
             # Quantiles are searched for once, after training, in `update`.
             self.bottleneck.quantiles.requires_grad_(False)
-        else:
-            self.psi = nn.Parameter(torch.zeros(width))
         self.parameter_nets = nn.ModuleList()
         self.lrp_nets = nn.ModuleList()
         for i in range(config.slices):
@@ -150,6 +168,7 @@ class EntropyModel(nn.Module):
             self.parameter_nets.append(_net(width + before, width, 2 * size))
             if config.lrp:
                 self.lrp_nets.append(_net(width + before + size, width, size))
+        self._tables: tuple[rans.Tables, rans.Tables | None] | None = None
 
     # ------------------------------------------------------------------ the one slice walk
 
@@ -157,7 +176,7 @@ class EntropyModel(nn.Module):
         """Code all slices in order and return y_hat.
 
         Args:
-            psi: [B, T, width], what z_hat says of each latent frame.
+            psi: [B, T, width], what z_hat and the quality level say of each latent frame.
             y: the latent [B, T, channels] to estimate or encode, or None to decode.
             code: estimates, encodes or decodes the residual of one slice.
         """
@@ -165,22 +184,19 @@ class EntropyModel(nn.Module):
         y_hat: list[Tensor] = []
         for i, parameter_net in enumerate(self.parameter_nets):
             support = [psi, *y_hat] if self.config.context else [psi]
-            mu, index = parameter_net(torch.cat(support, dim=-1)).float().chunk(2, dim=-1)
-            # The network starts out at sigma = 1 and moves in steps of the table.
-            index = self.index_bound(4 * index - math.log(SCALE_MIN) / SCALE_STEP)
-            index = index.clamp(max=SCALES - 1)
-            residual = code(None if slices is None else slices[i] - mu, index)
-            refined = mu + residual
+            mu, index = _wide(parameter_net(torch.cat(support, dim=-1))).chunk(2, dim=-1)
+            index = self.index_bound(INDEX_GAIN * index + UNIT_INDEX).clamp(max=SCALES - 1)
+            refined = mu + code(None if slices is None else slices[i] - mu, index)
             if self.config.lrp:
-                lrp = self.lrp_nets[i](torch.cat([*support, refined], dim=-1)).float()
-                refined = refined + 0.5 * F.hardtanh(lrp)
+                lrp = _wide(self.lrp_nets[i](torch.cat([*support, refined], dim=-1)))
+                refined = refined + fixed(0.5 * F.hardtanh(lrp))
             y_hat.append(refined)
         return torch.cat(y_hat, dim=-1)
 
     # ------------------------------------------------------------------ estimate
 
-    def forward(self, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Estimate the rate of y [B, T, channels].
+    def forward(self, y: Tensor, level: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Estimate the rate of y [B, T, channels] at the quality level [B] of each sequence.
 
         Returns:
             y_hat [B, T, channels] and the bits of each sequence: `z` [B] and `slices`
@@ -188,15 +204,15 @@ class EntropyModel(nn.Module):
         """
         estimator = Estimator(self.gaussian, self.config.skip, self.training)
         z_bits = y.new_zeros(y.shape[0])
+        z_hat = None
         if self.config.hyperprior:
-            z = self._z(y)
-            _, likelihoods = self.bottleneck(z.transpose(1, 2))
-            z_bits = -torch.log2(likelihoods).sum(dim=(1, 2))
+            z = self._z(y, level)
+            # The prior of each level has channels of its own; those of the others do not count.
+            _, likelihoods = self.bottleneck(z.transpose(1, 2).repeat(1, self.levels, 1))
+            own = likelihoods.unflatten(1, (self.levels, -1))[torch.arange(len(z)), level]
+            z_bits = -torch.log2(own).sum(dim=(1, 2))
             z_hat = z + (z.round() - z).detach()
-            psi = self._psi(z_hat)
-        else:
-            psi = self.psi.expand(*y.shape[:2], -1)
-        y_hat = self.walk(psi, y, estimator)
+        y_hat = self.walk(self._psi(z_hat, y.shape[1], level), y, estimator)
         bits = {
             "z": z_bits,
             "slices": torch.stack(estimator.slice_bits, dim=-1),
@@ -206,35 +222,43 @@ class EntropyModel(nn.Module):
 
     # ------------------------------------------------------------------ encode and decode
 
-    def compress(self, y: Tensor, skip: int) -> bytes:
-        """Code one latent y [1, T, channels] into a rANS stream. Needs `update` first."""
-        rans = BufferedRansEncoder()
-        if self.config.hyperprior:
-            z_hat = self._z(y).round().clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-            symbols = (z_hat - self._medians()).int()
-            rans.encode_with_indexes(
-                symbols.flatten().tolist(), self._z_indexes(z_hat.shape[1]), *self._z_tables()
-            )
-            psi = self._psi(z_hat)
-        else:
-            psi = self.psi.expand(*y.shape[:2], -1)
-        self.walk(psi, y, Encoder(rans, self._y_tables(), skip))
-        stream: bytes = rans.flush()
-        return stream
+    def compress(self, y: Tensor, level: int, skip: int) -> tuple[bytes, Latent]:
+        """Code one latent y [1, T, channels], float64 -> the stream, and what it says.
 
-    def decompress(self, stream: bytes, frames: int, skip: int) -> Tensor:
-        """Decode what `compress` wrote -> y_hat [1, frames, channels]."""
-        rans = RansDecoder()
-        rans.set_stream(stream)
-        if self.config.hyperprior:
-            z_frames = frames // self.config.z_stride
-            symbols = rans.decode_stream(self._z_indexes(z_frames), *self._z_tables())
-            z_hat = torch.tensor(symbols, dtype=torch.float32)
-            z_hat = z_hat.view(1, z_frames, self.config.z_channels) + self._medians()
-            psi = self._psi(z_hat)
-        else:
-            psi = self.psi.expand(1, frames, -1)
-        return self.walk(psi, None, Decoder(rans, self._y_tables(), skip))
+        Needs `update` first.
+        """
+        y_tables, z_tables = self.tables()
+        encoder = rans.Encoder()
+        levels = torch.tensor([level])
+        z_hat, z = None, np.zeros((0, 0), np.int32)
+        if z_tables is not None:
+            z = _symbols(self._z(y, levels)[0])
+            encoder.push(z.ravel(), self._z_indexes(len(z), level), z_tables)
+            z_hat = torch.from_numpy(z)[None].to(y)
+        coder = SymbolCoder(encoder, y_tables, skip)
+        y_hat = self.walk(self._psi(z_hat, y.shape[1], levels), y, coder)
+        latent = _latent(y_hat, z, coder)
+        return encoder.finish(latent.check()), latent
+
+    def decompress(self, stream: bytes, frames: int, level: int, skip: int) -> Latent:
+        """Decode what `compress` wrote.
+
+        Raises:
+            rans.CodingError: the stream does not decode to what was encoded.
+        """
+        y_tables, z_tables = self.tables()
+        decoder = rans.Decoder(stream)
+        z_hat, z = None, np.zeros((0, 0), np.int32)
+        if z_tables is not None:
+            rows = frames // self.config.z_stride
+            z = decoder.pull(self._z_indexes(rows, level), z_tables).reshape(rows, -1)
+            z_hat = torch.from_numpy(z)[None].to(torch.float64)
+        coder = SymbolCoder(decoder, y_tables, skip)
+        y_hat = self.walk(self._psi(z_hat, frames, torch.tensor([level])), None, coder)
+        latent = _latent(y_hat, z, coder)
+        if decoder.finish() != latent.check():
+            raise rans.CodingError("decodes to other symbols than were encoded")
+        return latent
 
     @torch.no_grad()
     def update(self) -> None:
@@ -246,40 +270,64 @@ class EntropyModel(nn.Module):
             # Integer medians: z is rounded to integers in training, and stays on that lattice.
             self.bottleneck.quantiles[:, :, 1].round_()
             self.bottleneck.update(force=True)
+        self._tables = None
+
+    def tables(self) -> tuple[rans.Tables, rans.Tables | None]:
+        """The tables of y, one for each scale, and those of z, one for each level and channel."""
+        if self._tables is None:
+            z_tables = None
+            if self.config.hyperprior:
+                # CompressAI codes z less its median; these tables hold z itself.
+                medians = self.bottleneck.quantiles[:, 0, 1].int()
+                z_tables = _coding_tables(self.bottleneck, medians)
+            self._tables = _coding_tables(self.gaussian), z_tables
+        return self._tables
 
     # ------------------------------------------------------------------ parts
 
-    def _z(self, y: Tensor) -> Tensor:
+    def _z(self, y: Tensor, level: Tensor) -> Tensor:
         batch, frames, channels = y.shape
         stacked = y.reshape(batch, frames // self.config.z_stride, channels * self.config.z_stride)
-        z: Tensor = self.h_a(stacked).float()
-        return z
+        return _wide(self.h_a(stacked)) * torch.exp(self.z_gain(level))[:, None]
 
-    def _psi(self, z_hat: Tensor) -> Tensor:
-        psi: Tensor = self.h_s(z_hat)
-        return psi.reshape(psi.shape[0], -1, self.config.width)
+    def _psi(self, z_hat: Tensor | None, frames: int, level: Tensor) -> Tensor:
+        psi: Tensor = self.psi_level(level)
+        if z_hat is None:
+            return psi.expand(-1, frames, -1)
+        hidden = F.relu(self.h_s_in(z_hat) + self.z_level(level))
+        return psi + self.h_s(hidden).reshape(len(z_hat), frames, self.config.width)
 
-    def _medians(self) -> Tensor:
-        return self.bottleneck.quantiles[:, 0, 1]
-
-    def _z_indexes(self, frames: int) -> list[int]:
-        return list(range(self.config.z_channels)) * frames
-
-    def _z_tables(self) -> Tables:
-        return _tables(self.bottleneck)
-
-    def _y_tables(self) -> Tables:
-        return _tables(self.gaussian)
+    def _z_indexes(self, rows: int, level: int) -> NDArray[np.int32]:
+        channels = self.config.z_channels
+        return np.tile(np.arange(channels, dtype=np.int32) + level * channels, rows)
 
 
 def _net(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    layers = [Taps(inputs, width, taps=3), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
-    last = nn.Linear(width, outputs)
+    layers = [FixedTaps(inputs, width, taps=3), nn.ReLU(), FixedTaps(width, width), nn.ReLU()]
+    last = FixedTaps(width, outputs)
     # Start at mu = 0, sigma = 1: the transform learns before the entropy model interferes.
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     return nn.Sequential(*layers, last)
 
 
-def _tables(model: EntropyBottleneck | GaussianConditional) -> Tables:
-    return model.quantized_cdf.tolist(), model.cdf_length.tolist(), model.offset.tolist()
+def _wide(x: Tensor) -> Tensor:
+    """x in float32 at least: likelihoods and roundings are not for bfloat16."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _symbols(values: Tensor) -> NDArray[np.int32]:
+    limit = rans.SYMBOL_LIMIT
+    return values.round().clamp(-limit, limit - 1).numpy().astype(np.int32)
+
+
+def _latent(y_hat: Tensor, z: NDArray[np.int32], coder: SymbolCoder) -> Latent:
+    return Latent(y_hat, z, np.hstack(coder.symbols), np.hstack(coder.indexes))
+
+
+def _coding_tables(
+    model: EntropyBottleneck | GaussianConditional, shift: Tensor | int = 0
+) -> rans.Tables:
+    return rans.Tables(
+        model.quantized_cdf.numpy(), model.cdf_length.numpy(), (model.offset + shift).numpy()
+    )

@@ -46,10 +46,26 @@ class Spectrum(nn.Module):
         )
 
 
-class Analysis(nn.Module):
-    """g_a: complex spectrum -> latent y, one latent frame for `stack` spectrum frames."""
+class LevelTable(nn.Embedding):
+    """A learned vector for each quality level, zero at first."""
 
-    def __init__(self, config: TransformConfig) -> None:
+    def __init__(self, levels: int, width: int) -> None:
+        super().__init__(levels, width)
+        nn.init.zeros_(self.weight)
+
+    def forward(self, level: Tensor) -> Tensor:
+        """[B] -> [B, 1, width]."""
+        return super().forward(level)[:, None]
+
+
+class Analysis(nn.Module):
+    """g_a: complex spectrum -> latent y, one latent frame for `stack` spectrum frames.
+
+    The quality level shifts the first layer and scales y, which sets the width of the
+    quantization steps (Cui et al., "Asymmetric gained deep image compression", 2021).
+    """
+
+    def __init__(self, config: TransformConfig, levels: int) -> None:
         super().__init__()
         self.stack, self.power = config.stack, config.power
         bins = config.n_fft // 2 + 1
@@ -57,22 +73,25 @@ class Analysis(nn.Module):
         self.trunk = trunk(config.width, config.hidden, config.analysis_blocks, config.attention)
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.channels)
+        self.shift = LevelTable(levels, config.width)
+        self.gain = LevelTable(levels, config.channels)
 
-    def forward(self, spectrum: Tensor) -> Tensor:
-        """Complex [B, stack * T, bins] -> y [B, T, channels]."""
+    def forward(self, spectrum: Tensor, level: Tensor) -> Tensor:
+        """Complex [B, stack * T, bins] and levels [B] -> y [B, T, channels]."""
         magnitude = spectrum.abs().clamp_min(1e-5)
         compressed = magnitude**self.power
         direction = spectrum * (compressed / magnitude)
         features = torch.cat([compressed, direction.real, direction.imag], dim=-1)
         features = features.reshape(features.shape[0], -1, self.stack * features.shape[-1])
-        y: Tensor = self.head(self.norm(self.trunk(self.embed(features))))
+        hidden = self.trunk(self.embed(features) + self.shift(level))
+        y: Tensor = self.head(self.norm(hidden)).float() * torch.exp(self.gain(level))
         return y
 
 
 class Synthesis(nn.Module):
     """g_s: y_hat -> complex spectrum, as a compressed magnitude and a unit phase vector."""
 
-    def __init__(self, config: TransformConfig) -> None:
+    def __init__(self, config: TransformConfig, levels: int) -> None:
         super().__init__()
         self.stack, self.power = config.stack, config.power
         self.bins = config.n_fft // 2 + 1
@@ -80,10 +99,13 @@ class Synthesis(nn.Module):
         self.trunk = trunk(config.width, config.hidden, config.synthesis_blocks, config.attention)
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, 3 * self.bins * config.stack)
+        self.shift = LevelTable(levels, config.width)
+        self.gain = LevelTable(levels, config.channels)
 
-    def forward(self, y_hat: Tensor) -> Tensor:
-        """y_hat [B, T, channels] -> complex [B, stack * T, bins]."""
-        head = self.head(self.norm(self.trunk(self.embed(y_hat)))).float()
+    def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
+        """y_hat [B, T, channels] and levels [B] -> complex [B, stack * T, bins]."""
+        embedded = self.embed(y_hat * torch.exp(-self.gain(level)))
+        head = self.head(self.norm(self.trunk(embedded + self.shift(level)))).float()
         head = head.view(head.shape[0], -1, 3, self.bins)
         magnitude = F.softplus(head[:, :, 0]) ** (1 / self.power)
         real, imag = head[:, :, 1], head[:, :, 2]
@@ -94,18 +116,18 @@ class Synthesis(nn.Module):
 class Transform(nn.Module):
     """Both directions of the transform: samples <-> latent."""
 
-    def __init__(self, config: TransformConfig) -> None:
+    def __init__(self, config: TransformConfig, levels: int) -> None:
         super().__init__()
         self.samples_per_frame = config.hop * config.stack
         self.spectrum = Spectrum(config.n_fft, config.hop)
-        self.g_a = Analysis(config)
-        self.g_s = Synthesis(config)
+        self.g_a = Analysis(config, levels)
+        self.g_s = Synthesis(config, levels)
 
-    def analyse(self, x: Tensor) -> Tensor:
-        """Samples [B, T * samples_per_frame] -> y [B, T, channels]."""
-        y: Tensor = self.g_a(self.spectrum(x)).float()
+    def analyse(self, x: Tensor, level: Tensor) -> Tensor:
+        """Samples [B, T * samples_per_frame] and quality levels [B] -> y [B, T, channels]."""
+        y: Tensor = self.g_a(self.spectrum(x), level)
         return y
 
-    def synthesise(self, y_hat: Tensor) -> Tensor:
-        """y_hat [B, T, channels] -> samples [B, T * samples_per_frame]."""
-        return self.spectrum.inverse(self.g_s(y_hat))
+    def synthesise(self, y_hat: Tensor, level: Tensor) -> Tensor:
+        """y_hat [B, T, channels] and levels [B] -> samples [B, T * samples_per_frame]."""
+        return self.spectrum.inverse(self.g_s(y_hat, level))

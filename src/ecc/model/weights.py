@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ecc.files import atomic_path
+from ecc.model import exact
 from ecc.model.codec import ECC
 from ecc.model.config import CodecConfig
 
-FORMAT = 1
+FORMAT = 2
 
 
 class ModelError(Exception):
@@ -28,17 +30,20 @@ class TrainedModel:
 
     codec: ECC
     name: str
-    lmbda: float
+    lmbda: list[float]  # of each quality level, ascending
     digest: bytes  # SHA-256 of the file
     info: dict[str, Any]  # how it was trained
 
 
-def save_model(codec: ECC, path: Path, name: str, lmbda: float, info: dict[str, Any]) -> None:
+def save_model(
+    codec: ECC, path: Path, name: str, lmbda: Sequence[float], info: dict[str, Any]
+) -> None:
     """Round the weights of `codec` to half precision, build its tables and write both.
 
     The tables are built from the rounded weights, so that encoder and decoder, which only ever
     see the file, agree with them. `codec` itself is left rounded.
     """
+    exact.round_weights(codec)  # first: half precision keeps multiples of the step
     rounded = {key: p.detach().half() for key, p in codec.named_parameters()}
     codec.load_state_dict({k: v.float() for k, v in rounded.items()}, strict=False)
     codec.update()
@@ -50,7 +55,7 @@ def save_model(codec: ECC, path: Path, name: str, lmbda: float, info: dict[str, 
     header = {
         "format": FORMAT,
         "name": name,
-        "lmbda": lmbda,
+        "lmbda": list(lmbda),
         "config": codec.config.model_dump(mode="json"),
         "info": info,
     }
@@ -88,6 +93,12 @@ def load_model(path: str | Path) -> TrainedModel:
         {k: v.float() if v.dtype == torch.half else v for k, v in tensors.items()}
     )
     codec.eval().requires_grad_(False)
+    # In float64 the entropy model is exact; the transform need not be.
+    codec.entropy.double()
+    try:
+        exact.check(codec)
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from None
     return TrainedModel(codec, header["name"], header["lmbda"], digest, header["info"])
 
 

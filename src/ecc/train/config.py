@@ -1,9 +1,9 @@
 """What shapes a training. Kept apart from the trainer so that reading `params.yaml` imports no
 PyTorch."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ecc.config import Config
 
@@ -32,7 +32,9 @@ class TrainConfig(Config):
     """How a model is trained."""
 
     steps: Annotated[int, Field(ge=1)]
+    processes: Annotated[int, Field(ge=1)] = 1  # one for each device, or each core
     batch: Annotated[int, Field(ge=1)] = 8  # crops of each process
+    optimizer: Literal["adam", "muon"] = "muon"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     warmup_steps: Annotated[int, Field(ge=0)] = 200
     final_learning_rate: Annotated[float, Field(ge=0)] = 2e-5
@@ -49,12 +51,19 @@ class TrainConfig(Config):
 
 
 class ModelConfig(Config):
-    """A model of the study: a variant of the codec, trained for one lambda.
+    """A model of the study: a variant of the codec, trained for one lambda or for several.
 
     `codec` and `train` hold what differs from the sections of these names, as merge patches.
     """
 
     variant: str = "ecc"
-    lmbda: Annotated[float, Field(gt=0)]  # kbit/s that one unit of distortion is worth
+    # kbit/s that one unit of distortion is worth, for each quality level, ascending.
+    lmbda: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
     codec: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _lmbda_ascends(self) -> Self:
+        if sorted(set(self.lmbda)) != self.lmbda:
+            raise ValueError("lmbda: the values must ascend")
+        return self

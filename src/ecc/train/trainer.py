@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 import torch.distributed as dist
 from dvclive import Live
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
@@ -47,7 +48,7 @@ class Run:
     name: str
     codec: CodecConfig
     train: TrainConfig
-    lmbda: float
+    lmbda: Sequence[float]  # of each quality level
     manifest: Path
     speech: Path
     checkpoints: Path
@@ -93,9 +94,8 @@ class Trainer:
             raise ValueError("train.crop.frames must be a multiple of codec.entropy.z_stride")
         self.distortion = Distortion(self.config.loss).to(device)
         self.average = AveragedModel(self.codec, multi_avg_fn=partial(_average, self.config.ema))
-        self.optimizer = torch.optim.Adam(
-            (p for p in self.codec.parameters() if p.requires_grad), lr=0.0, betas=(0.9, 0.99)
-        )
+        self.optimizers = _optimizers(self.codec, self.config)
+        self.lmbda = torch.tensor(run.lmbda, device=device)
         manifest = pd.read_csv(run.manifest, keep_default_na=False)
         crop = self.config.crop
         self.crops = Crops(manifest, run.speech, "train", crop, self.samples)
@@ -134,9 +134,7 @@ class Trainer:
                     live.log_metric(key, value)
                 live.log_metric("seconds", self.seconds, plot=False)
                 live.make_summary()
-                progress.set_postfix(
-                    loss=f"{metrics['valid/loss']:.3f}", kbps=f"{metrics['valid/kbps']:.2f}"
-                )
+                progress.set_postfix(loss=f"{metrics['valid/loss']:.3f}")
             if last or time.monotonic() - saved >= self.config.checkpoint_seconds:
                 self._save()
                 saved = time.monotonic()
@@ -152,40 +150,46 @@ class Trainer:
         config, key = self.config, (self.config.seed, self.step, self.rank)
         x = self._tensor(self.crops.batch(config.batch, *key))
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, self.step)
+        level = torch.randint(len(self.lmbda), (len(x),), device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
-            x_hat, bits = self.network(x)
+            x_hat, bits = self.network(x, level)
         distortion = self.distortion(x, x_hat)["distortion"]
-        kbps = self.codec.kbps(bits, self.samples).mean()
+        kbps = self.codec.kbps(bits, self.samples)
         weight = min(1.0, (self.step + 1) / max(1.0, config.rate_ramp * config.steps))
-        loss = distortion + weight * kbps / self.run.lmbda
+        loss = distortion + weight * (kbps / self.lmbda[level]).mean()
         if not math.isfinite(loss.item()):
             raise TrainingDivergedError(
                 f"the loss is {loss.item()} at step {self.step}; "
                 "lower train.learning_rate or train.clip_norm"
             )
-        self.optimizer.zero_grad(set_to_none=True)
+        self.codec.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.codec.parameters(), config.clip_norm)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, self.step)
+            optimizer.step()
         self.average.update_parameters(self.codec)
-        return {"train/loss": loss.item(), "train/kbps": kbps.item()}
+        return {"train/loss": loss.item(), "train/kbps": kbps.mean().item()}
 
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
+        """Scores of each quality level, by its lambda, and their mean loss."""
         codec = self._averaged().eval()
-        x_hat, bits = codec(self.valid)
+        metrics: dict[str, float] = {}
+        losses = []
+        for number, lmbda in enumerate(self.run.lmbda):
+            level = torch.full((len(self.valid),), number, device=self.device)
+            x_hat, bits = codec(self.valid, level)
+            scores = self.distortion(self.valid, x_hat)
+            kbps = codec.kbps(bits, self.samples)
+            losses.append((scores["distortion"] + (kbps / lmbda).mean()).item())
+            scores["kbps"] = kbps.mean()
+            scores["z_share"] = bits["z"].sum() / (bits["z"] + bits["slices"].sum(dim=-1)).sum()
+            scores["skipped"] = bits["skipped"]
+            metrics |= {f"valid/{lmbda:g}/{key}": value.item() for key, value in scores.items()}
         codec.train()
-        parts = self.distortion(self.valid, x_hat)
-        kbps = codec.kbps(bits, self.samples).mean()
-        return {
-            **{f"valid/{key}": value.item() for key, value in parts.items()},
-            "valid/kbps": kbps.item(),
-            "valid/z_share": (bits["z"].sum() / (bits["z"].sum() + bits["slices"].sum())).item(),
-            "valid/skipped": bits["skipped"].item(),
-            "valid/loss": (parts["distortion"] + kbps / self.run.lmbda).item(),
-        }
+        return metrics | {"valid/loss": sum(losses) / len(losses)}
 
     def _save(self) -> None:
         state = {
@@ -194,7 +198,7 @@ class Trainer:
             "seconds": self.seconds,
             "codec": self.codec.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         with atomic_path(self.checkpoint) as temporary:
             torch.save(state, temporary)
@@ -207,7 +211,8 @@ class Trainer:
             self.step, self.seconds = state["step"], state["seconds"]
             self.codec.load_state_dict(state["codec"])
             self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(values)
 
     def _open_logs(self) -> Live:
         """DVCLive logs that hold nothing from after the step that the run goes on from."""
@@ -226,6 +231,27 @@ class Trainer:
 
     def _tensor(self, batch: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(batch).to(self.device)
+
+
+def _optimizers(codec: ECC, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Adam, or Muon (Jordan et al., 2024) for the matrices between features and Adam for the
+    rest: tables, biases, priors, and the layers that meet the spectrum."""
+    inner: list[Tensor] = []
+    if config.optimizer == "muon":
+        inner = [
+            layer.weight
+            for name, layer in codec.named_modules()
+            if isinstance(layer, nn.Linear) and "embed" not in name and "head" not in name
+        ]
+    chosen = {id(parameter) for parameter in inner}
+    rest = [p for p in codec.parameters() if p.requires_grad and id(p) not in chosen]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(rest, lr=0.0, betas=(0.9, 0.99))]
+    if inner:
+        # Updates of the size of Adam's, so that both share one learning rate.
+        optimizers.append(
+            torch.optim.Muon(inner, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        )
+    return optimizers
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
