@@ -19,10 +19,13 @@ def main(codec: str) -> None:
         reason = encode_test_sets(
             name=codec,
             config=config,
-            points=config.resolve_points({name: m.variant for name, m in study.models.items()}),
+            points=config.resolve_points(
+                {name: (m.variant, len(m.lmbda)) for name, m in study.models.items()}
+            ),
             test_sets={
                 name: read_table(Path("data/corpus/test_sets") / f"{name}.csv")
                 for name in study.study.test_sets
+                if config.test_sets is None or name in config.test_sets
             },
             speech=Path("data/speech"),
             out=Path("data/streams") / codec,

@@ -67,6 +67,10 @@ class Params(Config):
                 for k, v in self.test_sets.items()
             ),
             *(
+                (f"codecs.{k}.test_sets", v.test_sets or [], self.test_sets)
+                for k, v in self.codecs.items()
+            ),
+            *(
                 (f"codecs.{name}.variant", [variant], variants)
                 for name in self.study.codecs
                 if name in self.codecs and (variant := self.codecs[name].variant)
@@ -106,6 +110,7 @@ class Params(Config):
             raise ParamsError(f"no model {name!r}; known are: {', '.join(self.models)}")
         model = self.models[name]
         codec, train = self.codec.model_dump(), self.train.model_dump()
+        codec["levels"] = len(model.lmbda)
         apply_patch(codec, model.codec)
         apply_patch(train, model.train)
         return model, CodecConfig.model_validate(codec), TrainConfig.model_validate(train)

@@ -13,7 +13,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,9 @@ class Codec(ABC):
     version: str
     """Version of the library or of the trained model."""
 
+    rate: ClassVar[Literal["measured", "nominal"]] = "measured"
+    """Nominal where the bits are not counted but what others say they were."""
+
     @abstractmethod
     def encode(self, samples: npt.NDArray[np.float32]) -> bytes:
         """Code `samples` (float32 [T], mono, 16 kHz, in [-1, 1], T ≥ 1)."""
@@ -57,14 +60,16 @@ class Codec(ABC):
 class CodecConfig(Config):
     """One entry of `codecs` in `params.yaml`: a class and its operating points.
 
-    A codec of this study has `variant` in place of `points`: every trained model of that
-    variant is a point, constructed with `{"model": path}`.
+    A codec of this study has `variant` in place of `points`: every quality level of every
+    trained model of that variant is a point, constructed with `{"model": path, "level": n}`.
+    `test_sets` are those it codes; None is all of the study.
     """
 
     class_: str = Field(alias="class", pattern=r"^[\w.]+:\w+$")
     label: str
     points: dict[str, dict[str, Any]] | None = None
     variant: str | None = None
+    test_sets: list[str] | None = None
 
     @model_validator(mode="after")
     def _either_points_or_variant(self) -> Self:
@@ -75,14 +80,19 @@ class CodecConfig(Config):
                 raise ValueError(f"point {name!r}: a point also names a folder: [A-Za-z0-9._+-]")
         return self
 
-    def resolve_points(self, models: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-        """Constructor arguments of each point; `models` gives the variant of every model."""
+    def resolve_points(self, models: Mapping[str, tuple[str, int]]) -> dict[str, dict[str, Any]]:
+        """Constructor arguments of each point; `models` gives the variant of every model and
+        the number of its quality levels."""
         if self.points is not None:
             return self.points
         return {
-            name: {"model": f"data/models/{self.variant}/{name}.safetensors"}
-            for name, variant in models.items()
+            f"{name}.{level}" if levels > 1 else name: {
+                "model": f"data/models/{self.variant}/{name}.safetensors",
+                "level": level,
+            }
+            for name, (variant, levels) in models.items()
             if variant == self.variant
+            for level in range(levels)
         }
 
 

@@ -14,7 +14,14 @@ import numpy as np
 import pandas as pd
 
 from ecc import audio
-from ecc.codecs.base import Codec, CodecConfig, CodecUnavailable, from_int16, load_codec
+from ecc.codecs.base import (
+    Codec,
+    CodecConfig,
+    CodecUnavailable,
+    codec_class,
+    from_int16,
+    load_codec,
+)
 from ecc.data.speech import read_clip
 from ecc.evaluate.processes import spread
 from ecc.files import atomic_path
@@ -84,6 +91,7 @@ def encode_test_sets(
         "codec": name,
         "label": config.label,
         "class": config.class_,
+        "rate": codec_class(config.class_).rate,
         "version": None,
         "available": False,
         "reason": None,
