@@ -19,9 +19,14 @@ def main() -> None:
     sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
     scores = rd.read_scores(Path("data/scores"), names, metrics)
     tables = {
-        "rd": rd.rd_table(scores, names, test_sets, metrics, config),
-        "bd_rate": bd_rate.bd_rate_table(scores, names, test_sets, metrics, config),
-        "matched_rate": bd_rate.matched_rate_table(scores, names, test_sets, metrics, config),
+        name: rd.mark_rates(table(scores, names, test_sets, metrics, config), codecs)
+        for name, table in (
+            ("rd", rd.rd_table),
+            ("bd_rate", bd_rate.bd_rate_table),
+            ("matched_rate", bd_rate.matched_rate_table),
+        )
+    }
+    tables |= {
         "codecs": codecs.drop(columns="reason"),
         "absent": rd.absent_table(codecs, sources, test_sets, scores),
         "failures": rd.failure_table(scores, metrics),

@@ -9,7 +9,7 @@ import pandas as pd
 from ecc import params
 from ecc.files import atomic_path
 from ecc.report import figures
-from ecc.report.render import render
+from ecc.report.render import read_table, render
 
 REPORTS = Path("reports")
 
@@ -18,8 +18,10 @@ def main() -> None:
     """Write reports/figures/*.png and reports/report.md."""
     study = params.load()
     rd = pd.read_csv(REPORTS / "rd.csv", dtype={"codec": str, "point": str, "test_set": str})
-    labels = {name: codec.label for name, codec in study.codecs.items()}
-    styles = figures.Styles(list(study.codecs), labels, study.report.codec)
+    codecs = read_table(REPORTS / "codecs.csv")
+    labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
+    nominal = codecs.loc[codecs["rate"] == "nominal", "codec"]
+    styles = figures.Styles(list(study.codecs), labels, study.report.codec, list(nominal))
     drawn = {
         f"rd_{test_set}": figures.rd_curves(points, study.score.metrics, styles)
         for test_set, points in rd.dropna(subset=["kbps"]).groupby("test_set", sort=False)

@@ -2,12 +2,13 @@
 
 import json
 import random
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from ecc.config import Config
 from ecc.data.sources.base import Source
@@ -32,10 +33,20 @@ class TestSet(Config):
     __test__ = False  # no test case, whatever pytest makes of the name
 
     sources: list[str]
+    speakers: str | None = None  # a pattern that their whole names match; None takes all
     utterances: PositiveInt
     min_seconds: float = Field(ge=1.0)  # the metrics need a second
     max_seconds: float
     seed: int
+
+    @field_validator("speakers")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return pattern
 
     @model_validator(mode="after")
     def _seconds_in_order(self) -> Self:
@@ -60,7 +71,7 @@ def build(
         clips = pd.read_csv(
             speech / name / "clips.csv", dtype={"speaker": str, "language": str}, na_filter=False
         )
-        tables.append(clips)
+        tables.append(clips[clips["split"].isin(SPLITS)])  # decodes are no speech of the corpus
         facts.append(
             json.loads((speech / name / "source.json").read_text(encoding="utf-8"))
             | {"splits": _summary(clips)}
@@ -103,6 +114,7 @@ def sample(manifest: pd.DataFrame, test_set: TestSet) -> pd.DataFrame:
         (manifest["split"] == "test")
         & manifest["source"].isin(test_set.sources)
         & manifest["seconds"].between(test_set.min_seconds, test_set.max_seconds)
+        & manifest["speaker"].astype(str).str.fullmatch(test_set.speakers or ".*")
     ]
     speakers = sorted(pool["speaker"].unique())
     random.Random(test_set.seed).shuffle(speakers)

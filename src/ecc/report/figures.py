@@ -1,7 +1,7 @@
 """Figures of the report. They show numbers of the tables and compute none."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -23,14 +23,21 @@ class Styles:
     """Colour and marker of each codec, the same in all figures.
 
     They follow from the place of a codec in `codecs` (the whole catalogue), so that leaving one
-    out of a study does not recolour the others. `emphasised` is drawn thick and in front.
+    out of a study does not recolour the others. `emphasised` is drawn thick and in front; those
+    of `nominal` rate have hollow markers and dotted lines.
     """
 
-    def __init__(self, codecs: Sequence[str], labels: Mapping[str, str], emphasised: str) -> None:
+    def __init__(
+        self,
+        codecs: Sequence[str],
+        labels: Mapping[str, str],
+        emphasised: str,
+        nominal: Collection[str] = (),
+    ) -> None:
         others = [codec for codec in codecs if codec != emphasised]
         colours = [c for i, c in enumerate(sns.color_palette("tab10")) if i != 3]  # red is taken
         shapes = "sD^vph<>d*XP"
-        self.emphasised = emphasised
+        self.emphasised, self.nominal = emphasised, nominal
         self.labels = {codec: labels.get(codec, codec) for codec in codecs}
         self.colours = {c: colours[i % len(colours)] for i, c in enumerate(others)}
         self.markers = {c: shapes[i % len(shapes)] for i, c in enumerate(others)}
@@ -38,7 +45,7 @@ class Styles:
 
     def draw(self, axes: Axes, codec: str, x: pd.Series, y: pd.Series) -> None:
         """A line with markers through the points, labelled with the codec's label."""
-        strong = codec == self.emphasised
+        strong, hollow = codec == self.emphasised, codec in self.nominal
         axes.plot(
             x,
             y,
@@ -47,8 +54,10 @@ class Styles:
             marker=self.markers[codec],
             linewidth=2.6 if strong else 1.2,
             markersize=8 if strong else 6,
-            markeredgecolor="white",
-            markeredgewidth=0.6,
+            linestyle=":" if hollow else "-",
+            markerfacecolor="white" if hollow else self.colours[codec],
+            markeredgecolor=self.colours[codec] if hollow else "white",
+            markeredgewidth=1.2 if hollow else 0.6,
             zorder=4 if strong else 3,
         )
 
@@ -70,6 +79,8 @@ def rd_curves(rd: pd.DataFrame, metrics: Sequence[str], styles: Styles) -> Figur
                 axes.vlines(points["kbps"], *ends, color=colour, alpha=0.5)
         axes.set_title(METRIC_LABELS.get(metric, metric))
         _rate_axis(axes, rd["kbps"])
+        if rd["codec"].isin(list(styles.nominal)).any():
+            axes.set_xlabel("rate of the real streams; hollow: nominal (kbps)")
     _legend(figure, panels)
     return figure
 

@@ -132,15 +132,32 @@ def read_scores(folder: Path, codecs: Sequence[str], metrics: Sequence[str]) -> 
 
 
 def read_codecs(streams: Path, codecs: Sequence[str]) -> pd.DataFrame:
-    """What each codec says of itself: columns codec, label, version, available, reason.
+    """What each codec says of itself: columns codec, label, rate, version, available, reason.
 
+    A label says it when the rate is nominal, so that whatever shows the codec does.
     Raises `FileNotFoundError` when a codec was never asked to encode.
     """
-    columns = ["codec", "label", "version", "available", "reason"]
+    columns = ["codec", "label", "rate", "version", "available", "reason"]
     about = [json.loads((streams / name / "codec.json").read_text("utf-8")) for name in codecs]
+    for entry in about:
+        if entry["rate"] == "nominal":
+            entry["label"] += ", nominal rate"
     return pd.DataFrame(
         [{column: entry[column] for column in columns} for entry in about], columns=columns
     )
+
+
+def mark_rates(table: pd.DataFrame, codecs: pd.DataFrame) -> pd.DataFrame:
+    """`table` with a column `rate`: nominal where the rate of the row's codec or anchor is.
+
+    A nominal rate comes with no time of computing either: columns `rtf_*` are emptied there.
+    """
+    nominal = codecs.loc[codecs["rate"] == "nominal", "codec"]
+    named = table.columns.intersection(["codec", "anchor"])
+    marked = table[named].isin(list(nominal)).any(axis=1)
+    table = table.assign(rate=np.where(marked, "nominal", "measured"))
+    table.loc[marked, table.columns.str.startswith("rtf_")] = np.nan
+    return table
 
 
 def absent_table(

@@ -52,6 +52,7 @@ def render(
             "name": name,
             "utterances": rows["n"].max(),
             "speakers": rows["speakers"].max(),
+            "nominal": bool((rows["rate"] == "nominal").any()),
             "points": points_table(rows, metrics, labels),
             "bd_rate": bd_rate_pivot(_of(tables["bd_rate"], name), metrics, labels),
             "matched": [
@@ -78,7 +79,7 @@ def render(
         scored=int(rd["n"].sum()),
         failed=int(rd["failures"].sum()),
         sources=source_table(sources),
-        codecs=markdown(ran[["codec", "label", "version"]]),
+        codecs=markdown(ran[["codec", "label", "rate", "version"]]),
         packages=markdown(_packages()),
         parameters=_yaml(parameters),
     )

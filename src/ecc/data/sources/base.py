@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 from ecc.config import Config
 
-Split = Literal["train", "valid", "test"]
+Split = Literal["train", "valid", "test", "decoded"]
+"""`decoded`: no speech of the corpus, but what a codec made of test speech elsewhere."""
 
 
 class Recording(NamedTuple):

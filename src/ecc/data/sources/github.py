@@ -19,7 +19,7 @@ class File(Config):
     """One recording: a row of the table."""
 
     file: str
-    speaker: str
+    speaker: str  # within the source; with a slash, one that another source has as well
     split: Split
     sha256: str  # of the file upstream
     pcm16_sha256: str  # of its int16 samples: proof of a FLAC copy
@@ -44,6 +44,11 @@ class GitHub(Source):
     def version(self) -> str:
         """The commit."""
         return self.commit
+
+    @property
+    def trains(self) -> bool:
+        """Whether some file is for train or valid."""
+        return any(row.split in ("train", "valid") for row in self.files())
 
     def files(self) -> list[File]:
         """The rows of the table."""
@@ -74,7 +79,7 @@ class GitHub(Source):
             yield Recording(
                 row.file,
                 path.read_bytes(),
-                f"{name}/{row.speaker}",
+                row.speaker if "/" in row.speaker else f"{name}/{row.speaker}",
                 self.language,
                 row.split,
                 row.pcm16_sha256,

@@ -1,0 +1,76 @@
+"""Decodes that others published, in the place of a codec that cannot be run here."""
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ecc.audio import SAMPLE_RATE, to_int16
+from ecc.codecs.base import Codec, CodecUnavailable, from_int16
+from ecc.data.speech import read_clip
+
+SPEECH = Path("data/speech")
+
+
+class Published(Codec):
+    """What one codec made of certain references, as published with them.
+
+    A reference is known by its samples. No stream was published: the one here is the length of
+    the reference (32 bits, little-endian) and the published samples (int16). Its bits are the
+    nominal rate times the seconds of the reference.
+
+    Args:
+        source: a source of `params.yaml` that has the references and the decodes; the split of
+            the latter is `decoded`.
+        reference: the names of the references: column `clip` behind `SOURCE__`, with {} for what
+            a reference and its decode have in common.
+        decoded: the names of the decodes, likewise.
+        kbps: the nominal rate.
+
+    Raises:
+        CodecUnavailable: the source was not fetched, or could not be.
+    """
+
+    rate = "nominal"
+
+    def __init__(self, source: str, reference: str, decoded: str, kbps: float) -> None:
+        self.kbps = kbps
+        folder = SPEECH / source
+        if not (folder / "source.json").exists():
+            raise CodecUnavailable(f"source {source} was not fetched; add it to study.sources")
+        about = json.loads((folder / "source.json").read_text(encoding="utf-8"))
+        if not about["available"]:
+            raise CodecUnavailable(f"source {source} could not be reached: {about['reason']}")
+        self.version = f"{source} {about['version'][:12]}"
+        table = pd.read_csv(folder / "clips.csv", na_filter=False)
+        clips = {row["clip"]: row for row in table.to_dict("records")}
+        before, after = f"{source}__{reference}".split("{}")
+        self._decodes = {}
+        for name, clip in clips.items():
+            if name.startswith(before) and name.endswith(after):
+                common = name[len(before) : len(name) - len(after)]
+                decode = clips.get(f"{source}__{decoded.replace('{}', common)}")
+                if decode is not None:
+                    self._decodes[_digest(read_clip(SPEECH, clip))] = decode
+
+    def encode(self, samples: npt.NDArray[np.float32]) -> bytes:
+        """Raises LookupError when no decode of these samples was published."""
+        decode = self._decodes.get(_digest(to_int16(samples)))
+        if decode is None:
+            raise LookupError("no decode of this reference was published")
+        return struct.pack("<I", len(samples)) + read_clip(SPEECH, decode).tobytes()
+
+    def decode(self, stream: bytes) -> npt.NDArray[np.float32]:
+        return from_int16(np.frombuffer(stream, dtype="<i2", offset=4))
+
+    def bits(self, stream: bytes) -> int:
+        (samples,) = struct.unpack_from("<I", stream)
+        return round(1000 * self.kbps * samples / SAMPLE_RATE)
+
+
+def _digest(samples: npt.NDArray[np.int16]) -> bytes:
+    return hashlib.sha256(samples.astype("<i2").tobytes()).digest()
