@@ -234,15 +234,11 @@ class Trainer:
 
 
 def _optimizers(codec: ECC, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Adam, or Muon (Jordan et al., 2024) for the matrices between features and Adam for the
-    rest: tables, biases, priors, and the layers that meet the spectrum."""
+    """Adam, or Muon (Jordan et al., 2024) for all matrices and Adam for the rest: tables,
+    biases, norms and priors."""
     inner: list[Tensor] = []
     if config.optimizer == "muon":
-        inner = [
-            layer.weight
-            for name, layer in codec.named_modules()
-            if isinstance(layer, nn.Linear) and "embed" not in name and "head" not in name
-        ]
+        inner = [layer.weight for layer in codec.modules() if isinstance(layer, nn.Linear)]
     chosen = {id(parameter) for parameter in inner}
     rest = [p for p in codec.parameters() if p.requires_grad and id(p) not in chosen]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(rest, lr=0.0, betas=(0.9, 0.99))]
