@@ -1,17 +1,32 @@
+import json
 import math
+import os
+import shutil
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
+from visqol import VisqolApi
 
+from ecc import audio
 from ecc.evaluate import scores
 from ecc.evaluate.coding import decode_streams, encode_test_sets
-from ecc.evaluate.config import MetricName, ScoreConfig
-from ecc.evaluate.scores import METRICS, estoi, pesq_wb, score_codec, score_pair, visqol
+from ecc.evaluate.config import LOWER_IS_BETTER, MetricName, ScoreConfig
+from ecc.evaluate.scores import (
+    METRICS,
+    dnsmos,
+    estoi,
+    log_mel_distance,
+    pesq_wb,
+    score_codec,
+    score_pair,
+    visqol,
+)
 
 
-def score(study, metrics=("pesq_wb", "estoi")):
+def score(study, metrics=("pesq_wb", "estoi"), codec="toy"):
     score_codec(
         study.root / "streams",
         study.root / "decoded",
@@ -19,7 +34,7 @@ def score(study, metrics=("pesq_wb", "estoi")):
         study.root / "speech",
         metrics,
         study.root / "scores.csv",
-        study.root / "cache" / "scores.jsonl",
+        study.root / "cache" / f"{codec}.jsonl",
         workers=2,
     )
     names = dict.fromkeys(["point", "test_set", "utterance"], str)
@@ -66,7 +81,7 @@ def test_one_row_for_every_utterance(coded):
 
 def test_nothing_is_scored_twice(coded):
     table = score(coded)
-    journal = coded.root / "cache" / "scores.jsonl"
+    journal = coded.root / "cache" / "toy.jsonl"
     lines = journal.read_text().splitlines()
     assert len(lines) == 2 * 8
     # As a killed run leaves it. A remembered score is believed: its line is made a wrong one.
@@ -80,6 +95,51 @@ def test_nothing_is_scored_twice(coded):
     assert math.isclose(differences.max(), abs(4.5678 - float(value[:-1])))
     score(coded, metrics=("estoi",))
     assert len(journal.read_text().splitlines()) == 2 * 8
+
+
+def keys(path):
+    """The keys of a journal's lines, in order."""
+    return [json.loads(line)["key"] for line in path.read_text().splitlines()]
+
+
+def test_a_metric_that_is_added_is_all_that_is_scored(coded):
+    table = score(coded, metrics=("pesq_wb",))
+    journal = coded.root / "cache" / "toy.jsonl"
+    before = journal.read_text()
+    both = score(coded, metrics=("pesq_wb", "log_mel_distance"))
+    added = keys(journal)[8:]
+    assert journal.read_text().startswith(before)
+    assert len(added) == 8 and all(key.startswith("log_mel_distance ") for key in added)
+    pd.testing.assert_series_equal(both["pesq_wb"], table["pesq_wb"])
+
+
+def test_equal_decodes_are_scored_once(coded):
+    for path in (coded.root / "decoded").glob("*/coarse/*.flac"):
+        shutil.copy(path.parents[1] / "fine" / path.name, path)
+    table = score(coded, metrics=("pesq_wb",)).set_index(["test_set", "utterance"])
+    journal = coded.root / "cache" / "toy.jsonl"
+    assert len(keys(journal)) == len(set(keys(journal))) == 4
+    fine, coarse = (table.loc[table["point"] == point, "pesq_wb"] for point in ("fine", "coarse"))
+    pd.testing.assert_series_equal(fine, coarse)
+    assert fine.notna().sum() == 4
+
+
+def test_what_another_codec_was_scored_for_is_known(coded):
+    table = score(coded, codec="one")
+    (coded.root / "cache" / "half.jsonl").write_text('{"key": "pesq_wb')
+    again = score(coded, codec="other")
+    assert (coded.root / "cache" / "other.jsonl").read_text() == ""
+    assert (coded.root / "cache" / "half.jsonl").read_text() == '{"key": "pesq_wb'
+    pd.testing.assert_frame_equal(again, table)
+
+
+def test_references_are_scored_once_by_a_metric_that_hears_no_reference(coded):
+    table = score(coded, metrics=("dnsmos", "log_mel_distance"))
+    assert len(keys(coded.root / "cache" / "toy.jsonl")) == 2 * 8 + 5
+    good = table[table["reason"].isna()]
+    assert good["dnsmos_reference"].nunique() == 4
+    assert good.groupby(["test_set", "utterance"])["dnsmos_reference"].nunique().eq(1).all()
+    assert "log_mel_distance_reference" not in table
 
 
 def test_what_was_not_decoded_has_no_scores(coded):
@@ -103,7 +163,7 @@ def test_an_absent_codec_has_an_empty_table(study):
 def test_a_failed_score_is_left_out_with_its_reason(monkeypatch, voice):
     signals = {"reference": voice(1), "decoded": np.zeros(16000, np.float32)}
     monkeypatch.setattr(scores, "_signals", lambda job: tuple(signals.values()))
-    job = {"test_set": "a", "point": "p", "utterance": "u", "delay": 0}
+    job = {"signals": "", "delay": 0}
     result = score_pair({**job, "metrics": ["pesq_wb", "visqol"]})
     assert result["scores"] == {}
     assert result["reason"] == (
@@ -124,8 +184,53 @@ def test_the_best_and_something_worse(voice):
     assert estoi(samples, samples) == pytest.approx(1, abs=1e-6)
     # Of identical speech the lattice says 4.5 and more, by the speech; without it 5.0.
     assert 4.3 < visqol(samples, samples) < 4.9
-    for metric in METRICS.values():
-        assert metric.function(samples, worse) < metric.function(samples, samples) - 0.05
+    assert log_mel_distance(samples, samples) == 0
+    for name, metric in METRICS.items():
+        gain = metric.function(samples, samples) - metric.function(samples, worse)
+        assert (-gain if name in LOWER_IS_BETTER else gain) > 0.05
+
+
+def test_log_mel_distance_is_in_decibels_and_knows_no_level(voice):
+    samples = voice(2)
+    # Nothing of a sinusoid's spectrum ends at the floor of 60 dB when noise lies below it.
+    noise = np.random.default_rng(0).standard_normal(32000).astype(np.float32)
+    assert log_mel_distance(noise, noise / 2) == pytest.approx(20 * np.log10(2), abs=0.01)
+    assert log_mel_distance(noise, np.zeros_like(noise)) > 30
+    distance = log_mel_distance(samples, samples + noise / 100)
+    assert log_mel_distance(samples / 8, (samples + noise / 100) / 8) == pytest.approx(distance)
+    with pytest.raises(ValueError, match="silent"):
+        log_mel_distance(np.zeros_like(noise), noise)
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(2.25, 2.44683), (7, 2.48922), (26, 2.55438)])
+def test_dnsmos_agrees_with_speechmos(voice, seconds, expected):
+    # `p808_mos` of speechmos 0.0.1.1 with librosa 0.11.0: a repeated signal and long ones.
+    assert dnsmos(np.zeros(0), voice(seconds, seed=1)) == pytest.approx(expected, abs=1e-3)
+
+
+VISQOL = Path(os.environ.get("ECC_MIRROR", "")) / "google-visqol"
+
+
+@pytest.mark.parametrize(
+    ("decoded", "lattice", "expected"),
+    [
+        ("transcoded_CA01_01.wav", True, 3.3129),
+        ("transcoded_CA01_01.wav", False, 3.3745),
+        ("CA01_01.wav", True, 4.5056),
+    ],
+)
+def test_visqol_conforms_to_googles(decoded, lattice, expected):
+    """Against the values of Google's own conformance test."""
+    if not (VISQOL / decoded).is_file():
+        pytest.skip("no google-visqol/ in $ECC_MIRROR")
+    signals = [audio.read(VISQOL / name) for name in ("CA01_01.wav", decoded)]
+    if lattice:
+        score = visqol(*signals)
+    else:
+        api = VisqolApi()
+        api.create(mode="speech", use_lattice_model=False)
+        score = api.measure_from_arrays(*[x.astype(np.float64) for x in signals], 16000).moslqo
+    assert score == pytest.approx(expected, abs=0.03)
 
 
 def test_scores_are_the_same_every_time(voice):
@@ -135,4 +240,4 @@ def test_scores_are_the_same_every_time(voice):
 
 
 def test_every_metric_of_the_params_exists():
-    assert set(METRICS) == set(get_args(MetricName)) == set(ScoreConfig().metrics)
+    assert set(METRICS) == set(get_args(MetricName)) >= {*ScoreConfig().metrics, *LOWER_IS_BETTER}

@@ -6,7 +6,10 @@ from pydantic import Field
 
 from ecc.config import Config
 
-MetricName = Literal["pesq_wb", "visqol", "estoi"]
+MetricName = Literal["pesq_wb", "visqol", "estoi", "dnsmos", "log_mel_distance"]
+
+LOWER_IS_BETTER: frozenset[str] = frozenset({"log_mel_distance"})
+"""Metrics that are distances; of all others more is better."""
 
 
 class ScoreConfig(Config):
