@@ -172,6 +172,23 @@ def test_matched_rates_inside_each_range(make_scores):
     assert inner["pesq_wb_low"] < inner["pesq_wb"] < inner["pesq_wb_high"]
 
 
+def test_a_distance_is_compared_as_what_it_is_worth(make_scores):
+    ours = make_scores("ecc", list(zip(KBPS, QUALITY, strict=True)))
+    theirs = make_scores("opus", list(zip(2 * KBPS, QUALITY, strict=True)))
+    scores = pd.concat([ours, theirs])
+    scores["log_mel_distance"] = 10 - scores["visqol"]
+    arguments = (["ecc", "opus"], ["default"], ["visqol", "log_mel_distance"], CONFIG)
+    quality, distance = bd_rate_table(scores, *arguments).to_dict("records")
+    for column in ("points", "bd_rate", "bd_rate_low", "bd_rate_high", "overlap", "flag"):
+        assert distance[column] == pytest.approx(quality[column]), column
+    assert distance["bd_rate"] == pytest.approx(-50)
+    assert distance["quality_low"] == pytest.approx(10 - quality["quality_high"])
+    assert distance["quality_high"] == pytest.approx(10 - quality["quality_low"])
+    matched = matched_rate_table(scores, *arguments)
+    np.testing.assert_allclose(matched["log_mel_distance"], 10 - matched["visqol"])
+    np.testing.assert_allclose(matched["log_mel_distance_low"], 10 - matched["visqol_high"])
+
+
 def test_codec_under_study_absent_gives_empty_tables(make_scores):
     scores = make_scores("opus", [(5.0, 2.0), (8.0, 3.0)])
     assert bd_rate_table(scores, ["ecc", "opus"], ["default"], METRICS, CONFIG).empty

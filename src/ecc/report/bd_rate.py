@@ -7,14 +7,17 @@ cubic polynomial.
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 from tqdm import tqdm
 
+from ecc.evaluate.config import LOWER_IS_BETTER
 from ecc.report.rd import Array, Points, Report, Resamples, codec_points, interval, resample
+
+Value = TypeVar("Value", float, Array)
 
 
 class Curve(NamedTuple):
@@ -118,8 +121,8 @@ def bd_rate_table(
             "bd_rate_high": np.nan,
             "bd_rate_akima": np.nan,
             "overlap": found.overlap,
-            "quality_low": found.low,
-            "quality_high": found.high,
+            "quality_low": min(_signed(metric, found.low), _signed(metric, found.high)),
+            "quality_high": max(_signed(metric, found.low), _signed(metric, found.high)),
             "flag": flag,
         }
         if flag == "ok":
@@ -153,7 +156,10 @@ def matched_rate_table(
     for test_set, (points, resamples) in samples.items():
         for codec, of_codec in points.items():
             found = {
-                metric: np.array([quality_at(curve, rates) for curve in _curves(of_codec, metric)])
+                metric: _signed(
+                    metric,
+                    np.array([quality_at(curve, rates) for curve in _curves(of_codec, metric)]),
+                )
                 for metric in metrics
             }
             ends = {metric: interval(found[metric], resamples) for metric in metrics}
@@ -198,8 +204,13 @@ def _samples(
 
 
 def _curves(points: Points, metric: str) -> list[Curve]:
-    quality = points.quality[metric]
+    quality = _signed(metric, points.quality[metric])
     return [pareto(points.kbps[row], quality[row]) for row in range(len(quality))]
+
+
+def _signed(metric: str, values: Value) -> Value:
+    """A metric as a quality, of which more is better, and back: a distance changes its sign."""
+    return -values if metric in LOWER_IS_BETTER else values
 
 
 def _flag(found: BdRate, codec: Curve, anchor: Curve, min_overlap: float) -> str:

@@ -14,7 +14,14 @@ from PIL import Image
 
 from ecc.files import atomic_path
 
-METRIC_LABELS = {"pesq_wb": "PESQ-WB", "visqol": "ViSQOL", "estoi": "ESTOI"}
+METRIC_LABELS = {
+    "pesq_wb": "PESQ-WB",
+    "visqol": "ViSQOL",
+    "estoi": "ESTOI",
+    "dnsmos": "DNSMOS",
+    "log_mel_distance": "log-mel distance, dB ↓",
+}
+"""What tables and figures call a metric; an arrow says that less is better."""
 TRAINING_METRICS = ("valid/loss", "valid/distortion", "valid/kbps")
 DPI = 100
 
@@ -63,7 +70,10 @@ class Styles:
 
 
 def rd_curves(rd: pd.DataFrame, metrics: Sequence[str], styles: Styles) -> Figure:
-    """Each metric over the rate for the points of one test set, with 95 % intervals as bands."""
+    """Each metric over the rate for the points of one test set, with 95 % intervals as bands.
+
+    A metric that also scores the references has their mean as a dashed line.
+    """
     figure, panels = _panels(len(metrics))
     for axes, metric in zip(panels, metrics, strict=True):
         for codec in styles.labels:
@@ -78,6 +88,10 @@ def rd_curves(rd: pd.DataFrame, metrics: Sequence[str], styles: Styles) -> Figur
             else:
                 axes.vlines(points["kbps"], *ends, color=colour, alpha=0.5)
         axes.set_title(METRIC_LABELS.get(metric, metric))
+        reference = rd.get(f"{metric}_reference", pd.Series(dtype=float)).dropna()
+        if len(reference):
+            axes.axhline(reference.iloc[0], color="0.4", linestyle="--", linewidth=1)
+            axes.set_title(f"{METRIC_LABELS.get(metric, metric)} (dashed: the references)")
         _rate_axis(axes, rd["kbps"])
         if rd["codec"].isin(list(styles.nominal)).any():
             axes.set_xlabel("rate of the real streams; hollow: nominal (kbps)")

@@ -116,6 +116,7 @@ def read_scores(folder: Path, codecs: Sequence[str], metrics: Sequence[str]) -> 
     """
     text = ["codec", "point", "test_set", "utterance", "speaker", "reason"]
     numbers = ["seconds", "kbps", "kbps_estimated", "delay", *metrics]
+    numbers += [f"{metric}_reference" for metric in metrics]  # not every metric has it
     numbers += ["encode_seconds", "decode_seconds"]
     tables = [
         # Only an empty number is missing: a speaker or a point may be called "NA".
@@ -196,15 +197,22 @@ def rd_table(
     """One row for each test set, codec and point, in this order, points by rising rate.
 
     `n` counts utterances, `failures` those of them with a missing score or stream; `rtf_*` are
-    seconds of computing for a second of speech.
+    seconds of computing for a second of speech. `<metric>_reference`, the mean over the test
+    set's references, is there for a metric that scores them.
     """
     rows = []
+    references = [
+        column
+        for column in (f"{metric}_reference" for metric in metrics)
+        if column in scores and scores[column].notna().any()
+    ]
     for test_set in test_sets:
         of_set = scores[scores["test_set"] == test_set]
         if of_set.empty:
             continue
         speakers = sorted(of_set["speaker"].unique())
         resamples = resample(len(speakers), config.bootstrap, config.seed)
+        of_references = of_set.drop_duplicates("utterance")[references].mean()
         for codec in codecs:
             of_codec = of_set[of_set["codec"] == codec]
             if of_codec.empty:
@@ -228,6 +236,7 @@ def rd_table(
                     row[metric] = points.quality[metric][0, number]
                     row[f"{metric}_low"] = ends[metric][0][number]
                     row[f"{metric}_high"] = ends[metric][1][number]
+                row |= of_references.to_dict()
                 row["failures"] = int(_failed(of_point, metrics).sum())
                 for step in ("encode", "decode"):
                     row[f"rtf_{step}"] = _per_second(
@@ -236,7 +245,7 @@ def rd_table(
                 rows.append(row)
     intervals = [f"{metric}{end}" for metric in metrics for end in ("", "_low", "_high")]
     columns = ["codec", "point", "test_set", "n", "speakers", "kbps", "kbps_estimated"]
-    columns += [*intervals, "failures", "rtf_encode", "rtf_decode"]
+    columns += [*intervals, *references, "failures", "rtf_encode", "rtf_decode"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -24,6 +24,8 @@ PACKAGES = (
     "pesq",
     "visqol-python",
     "pystoi",
+    "speechmos",
+    "onnxruntime",
     "pandas",
 )
 """Packages whose version may change a number of the report."""
@@ -86,7 +88,7 @@ def render(
 
 
 def points_table(rd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> str:
-    """The points of one test set, one row each."""
+    """The points of one test set, one row each, below what a metric says of the references."""
     table: dict[str, Any] = {
         "codec": rd["codec"].map(labels),
         "point": rd["point"],
@@ -100,7 +102,16 @@ def points_table(rd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, 
     table["failed"] = [f"{a} of {b}" for a, b in zip(rd["failures"], rd["n"], strict=True)]
     for step in ("encode", "decode"):
         table[f"{step}, s/s"] = rd[f"rtf_{step}"].map(lambda value: _number(value, "{:.3g}"))
-    return markdown(pd.DataFrame(table))
+    found = pd.DataFrame(table)
+    scored = [metric for metric in metrics if f"{metric}_reference" in rd]
+    if scored and len(rd):
+        reference = {
+            METRIC_LABELS.get(metric, metric): _number(rd[f"{metric}_reference"].iloc[0], "{:.2f}")
+            for metric in scored
+        }
+        found = pd.concat([pd.DataFrame([{"codec": "the references", **reference}]), found])
+        found = found[list(table)]
+    return markdown(found)
 
 
 def bd_rate_pivot(bd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> str:
