@@ -69,6 +69,15 @@ def test_only_test_speakers_of_the_sources_in_the_limits():
     assert sample(table, test_set(sources=["other"])).empty
 
 
+def test_speakers_by_their_whole_names():
+    table = manifest({"vctk/p1": 2, "vctk/p2": 2, "libritts/1": 2, "1": 2})
+    drawn = sample(table, test_set(speakers="vctk/p1|libritts/.+"))
+    assert set(drawn["speaker"]) == {"vctk/p1", "libritts/1"}
+    assert len(sample(table, test_set())) == 8
+    with pytest.raises(ValueError, match="not a regular expression"):
+        test_set(speakers="(")
+
+
 def test_limits_in_order():
     with pytest.raises(ValueError, match="below min_seconds"):
         test_set(min_seconds=3, max_seconds=2)
@@ -117,6 +126,14 @@ def test_builds_a_corpus(tmp_path):
     expected = np.random.default_rng(2).uniform(-0.5, 0.5, 32000)
     clip = read_clip(tmp_path / "speech", table.to_dict("records")[1])
     assert np.abs(clip / 32768 - expected).max() < 1 / 32768
+
+
+def test_decodes_are_no_speech_of_the_corpus(tmp_path):
+    one = [recording("b1.wav", 1.0, 1), recording("c1.wav", 1.0, 2)]
+    sources = fetched(tmp_path, {"b": "test", "c": "decoded"}, one=one)
+    table = build(sources, {"all": test_set()}, tmp_path / "speech", tmp_path)
+    assert list(table["clip"]) == ["one__b1"]
+    assert (tmp_path / "test_sets" / "all.csv").read_text().count("\n") == 2
 
 
 def test_identity_does_not_depend_on_what_was_reached(tmp_path):

@@ -51,6 +51,33 @@ def test_the_declared_table():
     assert set().union(*splits.values()) == {"train", "valid", "test"}
 
 
+def test_the_published_decodes():
+    demo = source("freecodec-demo.csv")
+    files = demo.files()
+    assert len(files) == len({file.file for file in files}) == 192
+    assert not demo.trains and source().trains
+    references = [file for file in files if file.split == "test"]
+    assert len(references) == 14 and all(f.file.startswith("target/") for f in references)
+    assert {f.split for f in files} == {"test", "decoded"}
+    speakers = {f.speaker for f in references}
+    assert {f.speaker for f in files} == speakers
+
+
+def test_a_speaker_of_another_source_keeps_its_name(tmp_path, monkeypatch, server, two_files):
+    path = github.resources.files("") / "two.csv"
+    path.write_text(path.read_text().replace("b.wav,c1", "b.wav,vctk/p225"))
+    server.files.update(two_files)
+    monkeypatch.setattr(
+        requests.Session,
+        "get",
+        lambda self, url, **options: requests.get(
+            f"{server.url}/{url.rsplit('/', 1)[-1]}", **options
+        ),
+    )
+    recordings = source("two.csv").recordings("speech", tmp_path / "down")
+    assert [r.speaker for r in recordings] == ["speech/c1", "vctk/p225"]
+
+
 def test_identity_covers_the_table(two_files):
     with_two = source("two.csv").identity()
     assert with_two["commit"] == "abc"
