@@ -34,6 +34,23 @@ def test_curves_show_the_points_of_the_table(rd, styles):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ECC", "LPC-10"]
 
 
+def test_a_dashed_line_is_what_the_references_score(rd, styles):
+    rd["visqol_reference"] = 4.5
+    figure = figures.rd_curves(rd, METRICS, styles)
+    assert [len(axes.get_lines()) for axes in figure.axes] == [2, 3, 2]
+    assert list(figure.axes[1].get_lines()[-1].get_ydata()) == [4.5, 4.5]
+    assert "references" in figure.axes[1].get_title()
+
+
+def test_nominal_rates_are_hollow(rd):
+    labels = {"ecc": "ECC", "lpc": "LPC-10, nominal rate"}
+    figure = figures.rd_curves(rd, METRICS, figures.Styles(["ecc", "lpc"], labels, "ecc", ["lpc"]))
+    ours, other = figure.axes[0].get_lines()
+    assert ours.get_markerfacecolor() == ours.get_color() and ours.get_linestyle() == "-"
+    assert other.get_markerfacecolor() == "white" and other.get_linestyle() == ":"
+    assert "hollow: nominal" in figure.axes[0].get_xlabel()
+
+
 def test_overhead_is_in_percent_of_the_estimate(rd, styles):
     figure = figures.rate_overhead(rd, styles)
     lines = [line for line in figure.axes[0].get_lines() if line.get_label() == "ECC"]

@@ -126,9 +126,11 @@ def test_absent_codec_source_and_test_set(make_scores, tmp_path):
     for codec, available in (("ecc", True), ("evs", False), ("opus", True)):
         about = {"codec": codec, "label": codec.upper(), "class": "a:B", "version": "1"}
         about |= {"available": available, "reason": None if available else "no library"}
+        about["rate"] = "nominal" if codec == "opus" else "measured"
         (tmp_path / codec).mkdir()
         (tmp_path / codec / "codec.json").write_text(json.dumps(about | {"points": {}}))
     codecs = rd.read_codecs(tmp_path, ["ecc", "evs", "opus"])
+    assert codecs["label"].tolist() == ["ECC", "EVS", "OPUS, nominal rate"]
     sources = [
         {"source": "vctk", "available": False, "reason": "cannot be reached"},
         {"source": "june", "available": True, "reason": None},
@@ -143,6 +145,32 @@ def test_absent_codec_source_and_test_set(make_scores, tmp_path):
     assert absent["reason"].tolist()[2] == "no library"
     result = table(read, ("ecc", "evs", "opus"), ("default", "english"))
     assert result["codec"].tolist() == ["ecc"]
+
+
+def test_references_have_one_value_in_a_test_set(make_scores, tmp_path):
+    scores = pd.concat(
+        [make_scores("ecc", [(1.0, 2.0), (2.0, 3.0)]), make_scores("opus", [(8, 3)])]
+    )
+    scores["dnsmos"] = 3.0
+    scores["dnsmos_reference"] = np.where(scores["speaker"] == "s0", 3.8, 3.4)
+    write(scores[scores["codec"] == "ecc"], tmp_path, "ecc")
+    read = rd.read_scores(tmp_path, ["ecc"], [*METRICS, "dnsmos"])
+    result = rd.rd_table(read, ["ecc"], ["default"], [*METRICS, "dnsmos"], CONFIG)
+    assert result["dnsmos_reference"].to_list() == pytest.approx([3.5, 3.5])
+    assert result["failures"].eq(0).all()
+    assert not table(read).columns.str.endswith("_reference").any()
+
+
+def test_nominal_rates_are_marked_and_have_no_times(make_scores):
+    codecs = pd.DataFrame({"codec": ["ecc", "opus"], "rate": ["measured", "nominal"]})
+    scores = pd.concat([make_scores("ecc", [(1.0, 2.0)]), make_scores("opus", [(2.0, 3.0)])])
+    marked = rd.mark_rates(table(scores, ("ecc", "opus")), codecs)
+    assert marked["rate"].tolist() == ["measured", "nominal"]
+    assert marked["rtf_encode"].notna().tolist() == [True, False]
+    assert marked["pesq_wb"].notna().all()
+    pairs = pd.DataFrame({"codec": ["ecc", "ecc"], "anchor": ["opus", "evs"]})
+    assert rd.mark_rates(pairs, codecs)["rate"].tolist() == ["nominal", "measured"]
+    assert rd.mark_rates(table(scores.iloc[:0]), codecs)["rate"].empty
 
 
 def test_speaker_called_na_is_a_speaker(make_scores, tmp_path):

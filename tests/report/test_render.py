@@ -4,7 +4,7 @@ import pytest
 
 from ecc.report import rd as rate_distortion
 from ecc.report.bd_rate import bd_rate_table, matched_rate_table
-from ecc.report.render import bd_rate_cell, markdown, render, with_interval
+from ecc.report.render import bd_rate_cell, markdown, points_table, render, with_interval
 
 METRICS = ["pesq_wb", "visqol", "estoi"]
 CONFIG = rate_distortion.Report(bootstrap=100)
@@ -25,9 +25,9 @@ def write_tables(folder, scores, codecs, test_sets, sources=()):
     names = codecs["codec"].tolist()
     arguments = (scores, names, test_sets, METRICS, CONFIG)
     tables = {
-        "rd": rate_distortion.rd_table(*arguments),
-        "bd_rate": bd_rate_table(*arguments),
-        "matched_rate": matched_rate_table(*arguments),
+        "rd": rate_distortion.mark_rates(rate_distortion.rd_table(*arguments), codecs),
+        "bd_rate": rate_distortion.mark_rates(bd_rate_table(*arguments), codecs),
+        "matched_rate": rate_distortion.mark_rates(matched_rate_table(*arguments), codecs),
         "codecs": codecs,
         "absent": rate_distortion.absent_table(codecs, sources, test_sets, scores),
         "failures": rate_distortion.failure_table(scores, METRICS),
@@ -36,10 +36,11 @@ def write_tables(folder, scores, codecs, test_sets, sources=()):
         table.to_csv(folder / f"{name}.csv", index=False)
 
 
-def about(*names, available=True):
+def about(*names, available=True, rate="measured"):
     return pd.DataFrame(
         [
             {"codec": name, "label": name.upper(), "version": "1.0", "available": available}
+            | {"rate": rate}
             | {"reason": None if available else "its library is not installed"}
             for name in names
         ]
@@ -101,6 +102,14 @@ def test_test_set_that_nothing_could_code(make_scores, tmp_path):
     assert "nan" not in text.lower().replace("|", " ").split()
 
 
+def test_nominal_rates_are_said_where_they_are_shown(scores, tmp_path):
+    write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
+    assert "hollow markers" not in render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    codecs = pd.concat([about("ecc"), about("opus", rate="nominal")], ignore_index=True)
+    write_tables(tmp_path, scores, codecs, ["default"])
+    assert "hollow markers" in render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+
+
 def test_missing_table_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         render(tmp_path, [], METRICS, CONFIG, {})
@@ -117,6 +126,17 @@ def test_missing_table_is_an_error(tmp_path):
 def test_bd_rate_cell(flag, cell):
     row = {"flag": flag, "overlap": 0.23, "bd_rate": -12.34}
     assert bd_rate_cell(pd.Series(row | {"bd_rate_low": -20.0, "bd_rate_high": 3.0})) == cell
+
+
+def test_references_stand_above_the_points(scores):
+    rd = rate_distortion.rd_table(scores, ["ecc", "opus"], ["default"], METRICS, CONFIG)
+    labels = {"ecc": "ECC", "opus": "OPUS"}
+    without = points_table(rd, METRICS, labels).splitlines()
+    lines = points_table(rd.assign(visqol_reference=4.5), METRICS, labels).splitlines()
+    cells = [cell.strip() for cell in lines[2].split("|")[1:-1]]
+    assert cells[:6] == ["the references", "–", "–", "–", "4.50", "–"]
+    assert set(cells[6:]) == {"–"}
+    assert len(lines) == len(without) + 1
 
 
 def test_cells():

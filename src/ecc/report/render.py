@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from ecc.report.figures import METRIC_LABELS
 from ecc.report.rd import Report
+from ecc.report.taxonomy import taxonomy
 
 PACKAGES = (
     "torch",
@@ -82,6 +83,7 @@ def render(
         failed=int(rd["failures"].sum()),
         sources=source_table(sources),
         codecs=markdown(ran[["codec", "label", "rate", "version"]]),
+        taxonomy=markdown(taxonomy()),
         packages=markdown(_packages()),
         parameters=_yaml(parameters),
     )
