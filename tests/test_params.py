@@ -49,6 +49,10 @@ def test_the_projects_own_params_are_valid() -> None:
             ["study.codecs: 'opus' stands there twice"],
         ),
         (
+            lambda p: p["codecs"]["opus"].update(test_sets=["defualt"]),
+            ["codecs.opus.test_sets: unknown name 'defualt', known are: "],
+        ),
+        (
             lambda p: p["codecs"]["ecc"].update(variant="rvw"),
             ["codecs.ecc.variant: unknown name 'rvw'"],
         ),
