@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ecc.codecs.base import split_packets
-from ecc.codecs.opus import FRAME, Opus
+from ecc.codecs.opus import Opus
 from ecc.evaluate.alignment import estimate_delay, remove_delay
 
 
@@ -35,7 +35,7 @@ def test_more_bits_for_a_higher_target(codec, voice):
 
 
 def test_one_sample(codec):
-    assert len(codec.decode(codec.encode(np.zeros(1, np.float32)))) == FRAME
+    assert len(codec.decode(codec.encode(np.zeros(1, np.float32)))) == 320
 
 
 def test_same_speech_same_stream(codec, voice):
@@ -52,3 +52,19 @@ def test_a_damaged_stream_is_an_error(codec, voice):
 
 def test_version_is_of_the_library(codec):
     assert codec.version.startswith("libopus ")
+
+
+def test_60_ms_packets_and_a_forced_bandwidth(voice):
+    codec = Opus(6000, frame_ms=60)
+    packets = split_packets(codec.encode(voice(1)))
+    assert len(packets) == 17
+    assert len(codec.decode(codec.encode(voice(1)))) == 17 * 960
+    # TOC (RFC 6716, section 3.1): configurations 0 to 3 are SILK narrowband, 8 to 11 wideband.
+    assert {packet[0] >> 3 for packet in packets} == {3}
+    wide = Opus(6000, wideband=True)
+    assert {packet[0] >> 3 for packet in split_packets(wide.encode(voice(1)))} == {9}
+
+
+def test_an_unknown_frame_is_refused():
+    with pytest.raises(ValueError, match="not 30"):
+        Opus(6000, frame_ms=30)

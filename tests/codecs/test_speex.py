@@ -68,3 +68,15 @@ def test_a_damaged_stream_is_an_error(codec, voice, damage):
 def test_an_unknown_quality_is_refused():
     with pytest.raises(ValueError, match="0 to 10"):
         Speex(11)
+
+
+@pytest.mark.parametrize(("quality", "bytes_per_frame"), [(0, 6), (1, 10), (2, 15), (3, 20)])
+def test_narrowband_is_resampled_and_has_a_delay_of_its_own(codec, voice, quality, bytes_per_frame):
+    codec = Speex(quality, narrowband=True)
+    samples = voice(7)
+    stream = codec.encode(samples)
+    assert codec.bits(stream) == 8 * bytes_per_frame * 351
+    decoded = codec.decode(stream)
+    assert len(decoded) == 351 * 320
+    if quality:  # quality 0 is a vocoder
+        assert estimate_delay([(samples, decoded)]) == pytest.approx(158, abs=3)

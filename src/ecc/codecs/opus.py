@@ -1,4 +1,4 @@
-"""Opus (RFC 6716) through libopus: VBR, 20 ms packets, complexity 10, speech."""
+"""Opus (RFC 6716) through libopus: VBR, complexity 10, speech."""
 
 import ctypes
 import ctypes.util
@@ -18,13 +18,15 @@ from ecc.codecs.base import (
 )
 
 RATE = 16000
-FRAME = 320
+FRAMES_MS = (20, 40, 60)
 MAX_PACKET = 1275
 
 # Names and numbers of opus_defines.h.
 APPLICATION_VOIP = 2048
 SET_BITRATE = 4002
 SET_VBR = 4006
+SET_BANDWIDTH = 4008
+BANDWIDTH_WIDEBAND = 1103
 SET_COMPLEXITY = 4010
 SET_SIGNAL = 4024
 SIGNAL_VOICE = 3001
@@ -32,15 +34,20 @@ GET_LOOKAHEAD = 4027
 
 
 class Opus(Codec):
-    """Opus at a target of `bitrate` bit/s; the encoder chooses the bandwidth (`auto`).
+    """Opus at a target of `bitrate` bit/s in packets of `frame_ms` milliseconds.
 
-    The bits of a packet include its TOC byte, which is part of the Opus payload. The libopus
-    inside the PyPI package `av` is preferred to the system's, so that one environment gives
-    one version.
+    The encoder chooses the bandwidth (`auto`) unless `wideband` forces 8 kHz of audio, which it
+    would leave for less below about 9 kbit/s. The bits of a packet include its TOC byte, which
+    is part of the Opus payload. The libopus inside the PyPI package `av` is preferred to the
+    system's, so that one environment gives one version.
     """
 
-    def __init__(self, bitrate: int) -> None:
+    def __init__(self, bitrate: int, frame_ms: int = 20, wideband: bool = False) -> None:
+        if frame_ms not in FRAMES_MS:
+            raise ValueError(f"Opus has frames of {FRAMES_MS} ms here, not {frame_ms}")
         self.bitrate = bitrate
+        self.wideband = wideband
+        self._frame = RATE * frame_ms // 1000
         self._library = _load()
         self.version = self._library.opus_get_version_string().decode()
 
@@ -50,20 +57,25 @@ class Opus(Codec):
         encoder = opus.opus_encoder_create(RATE, 1, APPLICATION_VOIP, ctypes.byref(error))
         _check(opus, error.value)
         try:
-            for request, value in (
+            settings = [
                 (SET_BITRATE, self.bitrate),
                 (SET_VBR, 1),
                 (SET_COMPLEXITY, 10),
                 (SET_SIGNAL, SIGNAL_VOICE),
-            ):
+            ]
+            if self.wideband:
+                settings.append((SET_BANDWIDTH, BANDWIDTH_WIDEBAND))
+            for request, value in settings:
                 _check(opus, opus.opus_encoder_ctl(encoder, request, ctypes.c_int(value)))
             lookahead = ctypes.c_int()
             _check(opus, opus.opus_encoder_ctl(encoder, GET_LOOKAHEAD, ctypes.byref(lookahead)))
             buffer = ctypes.create_string_buffer(MAX_PACKET)
             packets = []
-            for frame in pad_to_frames(samples, FRAME, lookahead.value):
+            for frame in pad_to_frames(samples, self._frame, lookahead.value):
                 frame = np.ascontiguousarray(frame, dtype=np.float32)
-                size = opus.opus_encode_float(encoder, frame.ctypes.data, FRAME, buffer, MAX_PACKET)
+                size = opus.opus_encode_float(
+                    encoder, frame.ctypes.data, self._frame, buffer, MAX_PACKET
+                )
                 _check(opus, size)
                 packets.append(buffer.raw[:size])
             return join_packets(packets)
@@ -77,14 +89,14 @@ class Opus(Codec):
         _check(opus, error.value)
         try:
             packets = split_packets(stream)
-            samples = np.empty((len(packets), FRAME), dtype=np.float32)
+            samples = np.empty((len(packets), self._frame), dtype=np.float32)
             for packet, frame in zip(packets, samples, strict=True):
                 size = opus.opus_decode_float(
-                    decoder, packet, len(packet), frame.ctypes.data, FRAME, 0
+                    decoder, packet, len(packet), frame.ctypes.data, self._frame, 0
                 )
                 _check(opus, size)
-                if size != FRAME:
-                    raise RuntimeError(f"libopus decoded {size} samples in place of {FRAME}")
+                if size != self._frame:
+                    raise RuntimeError(f"libopus decoded {size} samples in place of {self._frame}")
             return samples.reshape(-1)
         finally:
             opus.opus_decoder_destroy(decoder)

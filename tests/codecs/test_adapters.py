@@ -1,0 +1,97 @@
+"""What holds for every conventional and neural codec of params.yaml, whatever its library."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from ecc.codecs.base import Codec, CodecUnavailable, load_codec
+from ecc.evaluate.alignment import estimate_delay
+
+ROOT = Path(__file__).parents[2]
+CODECS = {
+    name: entry
+    for name, entry in YAML(typ="safe").load(ROOT / "params.yaml")["codecs"].items()
+    if "points" in entry and entry["class"] != "ecc.codecs.published:Published"
+}
+LOWEST = [(name, next(iter(entry["points"]))) for name, entry in CODECS.items()]
+HIGHEST = [(name, list(entry["points"])[-1]) for name, entry in CODECS.items()]
+# Between the ends of a ladder only a number differs.
+ENDS = list(dict.fromkeys(LOWEST + HIGHEST))
+# By how much the rate of three seconds may differ from the nominal one: flushed frames (LPC-10:
+# six), and a target that VBR keeps over a long time only.
+VBR = ("opus", "opus-60ms", "opus-lace", "opus-nolace", "silk")
+NOMINAL = {
+    **{("codec2", mode): int(mode.removesuffix("C")) / 1000 for mode in CODECS["codec2"]["points"]},
+    **{("speex", f"q{q}"): kbps for q, kbps in enumerate((3.95, 5.75, 7.75, 9.8, 12.8))},
+    **{("speex-nb", f"q{q}"): kbps for q, kbps in enumerate((2.15, 3.95, 5.95, 8.0, 8.0))},
+    ("narrowband", "pcm"): 128.0,
+}
+
+
+def make(name: str, point: str, weights: dict[str, str]) -> Codec:
+    """A point of params.yaml, from where its npm package and its weights are, or a skip."""
+    kwargs = CODECS[name]["points"][point]
+    kwargs = {key: weights.get(str(value), value) for key, value in kwargs.items()}
+    try:
+        return load_codec(CODECS[name]["class"], kwargs)
+    except CodecUnavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def pair(request, monkeypatch, lyra_weights):
+    """The point of the test's arguments, constructed twice: to encode and to decode."""
+    monkeypatch.chdir(ROOT)
+    point = (request.getfixturevalue("name"), request.getfixturevalue("point"))
+    return make(*point, lyra_weights), make(*point, lyra_weights)
+
+
+@pytest.mark.parametrize(("name", "point"), ENDS)
+def test_round_trip(name, point, pair, voice):
+    encoder, decoder = pair
+    samples = voice(3)
+    stream = encoder.encode(samples)
+    assert encoder.encode(samples) == stream
+    assert encoder.bits(stream) <= 8 * len(stream)
+
+    nominal = NOMINAL.get((name, point)) or float(point.removesuffix("k"))
+    kbps = encoder.bits(stream) / 3000
+    low, high = (0.7, 1.2) if name in VBR else (1.0, 1.13)
+    assert low * nominal <= kbps <= high * nominal
+
+    decoded = decoder.decode(stream)
+    assert decoded.dtype == np.float32
+    assert np.isfinite(decoded).all()
+    np.testing.assert_array_equal(decoder.decode(stream), decoded)
+    assert -6 < 20 * math.log10(np.std(decoded) / np.std(samples)) < 3
+    # All of the signal is there, behind a delay within the range in which it is looked for.
+    delay = estimate_delay([(samples, decoded)])
+    assert -16 < delay < 640
+    assert len(samples) + max(0, delay) <= len(decoded) <= len(samples) + delay + 3 * 960
+
+
+@pytest.mark.parametrize("length", [1, 319, 321])
+@pytest.mark.parametrize(("name", "point"), LOWEST)
+def test_short_signals(name, point, pair, length):
+    encoder, decoder = pair
+    samples = np.full(length, 0.1, np.float32)
+    decoded = decoder.decode(encoder.encode(samples))
+    assert len(decoded) >= length
+    assert np.isfinite(decoded).all()
+
+
+@pytest.mark.parametrize(("name", "point"), LOWEST)
+def test_silence_stays_quiet(name, point, pair):
+    encoder, decoder = pair
+    decoded = decoder.decode(encoder.encode(np.zeros(16000, np.float32)))
+    assert np.abs(decoded).max() < 0.02
+
+
+@pytest.mark.parametrize(("name", "point"), LOWEST)
+def test_a_truncated_stream_is_an_error(name, point, pair, voice):
+    encoder, decoder = pair
+    with pytest.raises(ValueError):
+        decoder.decode(encoder.encode(voice(1))[:-1])
