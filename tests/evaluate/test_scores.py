@@ -230,7 +230,8 @@ def test_visqol_conforms_to_googles(decoded, lattice, expected):
         api = VisqolApi()
         api.create(mode="speech", use_lattice_model=False)
         score = api.measure_from_arrays(*[x.astype(np.float64) for x in signals], 16000).moslqo
-    assert score == pytest.approx(expected, abs=0.03)
+    # At 16 kHz, where the study works; the recordings, and the values of Google, are at 48 kHz.
+    assert score == pytest.approx(expected, abs=0.015)
 
 
 def test_scores_are_the_same_every_time(voice):
