@@ -26,7 +26,8 @@ VBR = ("opus", "opus-60ms", "opus-lace", "opus-nolace", "silk")
 NOMINAL = {
     **{("codec2", mode): int(mode.removesuffix("C")) / 1000 for mode in CODECS["codec2"]["points"]},
     **{("speex", f"q{q}"): kbps for q, kbps in enumerate((3.95, 5.75, 7.75, 9.8, 12.8))},
-    **{("speex-nb", f"q{q}"): kbps for q, kbps in enumerate((2.15, 3.95, 5.95, 8.0, 8.0))},
+    ("speex-nb", "q0"): 2.15,
+    ("speex-nb", "q5"): 11.0,
     ("narrowband", "pcm"): 128.0,
 }
 
