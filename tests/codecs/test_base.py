@@ -1,14 +1,11 @@
 import math
-import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from ruamel.yaml import YAML
 
 from ecc.audio import to_int16
 from ecc.codecs.base import (
@@ -57,19 +54,6 @@ def test_a_codec_of_the_users_own_joins_by_its_name(toy):
     np.testing.assert_allclose(codec.decode(stream), samples, atol=0.006)
     assert codec.bits(stream) == 8 * 50
     assert math.isnan(codec.estimated_bits(samples))
-
-
-def test_the_example_of_the_documentation_runs(tmp_path, monkeypatch):
-    text = (Path(__file__).parents[2] / "docs" / "codecs.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    (entry,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
-    (tmp_path / "my_codec.py").write_text(code)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    config = CodecConfig(**YAML(typ="safe").load(entry)["codecs"]["mulaw"])
-    samples = np.linspace(-1, 1, 1000, dtype=np.float32)
-    codec = load_codec(config.class_, config.resolve_points({})["mu255"])
-    np.testing.assert_allclose(codec.decode(codec.encode(samples)), samples, atol=0.03)
 
 
 @pytest.mark.parametrize(
