@@ -87,6 +87,12 @@ def test_a_source_that_is_not_there_makes_the_codec_absent(demo, tmp_path):
         Published("demo", **arguments)
 
 
+@pytest.mark.parametrize("names", ["target", "{}{}"])
+def test_names_without_a_place_for_what_is_in_common(demo, names):
+    with pytest.raises(ValueError, match=r"must hold \{\} once"):
+        Published("demo", "target__{}", names, 1)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(kbps=st.floats(0.1, 100), samples=st.integers(1, 10**8))
 def test_the_rate_is_the_nominal_one_to_half_a_bit(demo, kbps, samples):

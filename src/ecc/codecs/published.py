@@ -33,11 +33,15 @@ class Published(Codec):
 
     Raises:
         CodecUnavailable: the source was not fetched, or could not be.
+        ValueError: a name does not hold {} once.
     """
 
     rate = "nominal"
 
     def __init__(self, source: str, reference: str, decoded: str, kbps: float) -> None:
+        for names in (reference, decoded):
+            if names.count("{}") != 1:
+                raise ValueError(f"{names!r} must hold {{}} once")
         self.kbps = kbps
         folder = SPEECH / source
         if not (folder / "source.json").exists():
