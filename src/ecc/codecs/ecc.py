@@ -1,6 +1,7 @@
 """ECC behind the interface of the benchmark, and the Python API of a trained model."""
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from ecc.model.config import MAX_SKIP
 from ecc.model.entropy import Latent
 from ecc.model.rans import CodingError
 from ecc.model.weights import load_model
-from ecc.stream import ID_BYTES, Header, StreamError, pack_chunk, unpack_chunks
+from ecc.stream import ID_BYTES, Header, StreamError, covered, note, pack_chunk, unpack_chunks
 
 
 class EccCodec(Codec):
@@ -45,7 +46,7 @@ class EccCodec(Codec):
         self.version = f"{self.trained.name} {self.model_id.hex()}"
 
     def encode(self, samples: NDArray[np.float32]) -> bytes:
-        """float32 [T], 16 kHz mono -> the bytes of an `.ecc` file.
+        """float32 [T], 16 kHz mono -> the bytes of an `.ecc` file. Samples beyond ±1 are clipped.
 
         Raises:
             ValueError: the samples are not a finite one-dimensional array.
@@ -61,7 +62,8 @@ class EccCodec(Codec):
         x = _checked(samples)
         header = Header(self.model_id, len(x), self.level, self.skip).pack()
         yield header
-        chunks = self.codec.compress_chunks(x, self.level, self.skip)
+        places = (covered(header, number) for number in count())
+        chunks = self.codec.compress_chunks(x, self.level, self.skip, places)
         for number, (payload, _) in enumerate(chunks):
             yield pack_chunk(header, number, payload)
 
@@ -80,12 +82,12 @@ class EccCodec(Codec):
 
         Args:
             stream: the bytes of an `.ecc` file.
-            damaged: if given, a chunk that cannot be decoded is silent, and what is wrong with
-                it is appended here, in place of an error.
+            damaged: if given, a chunk that cannot be decoded is silent, the signal ends where the
+                stream breaks off, and what is wrong is appended here, in place of an error.
 
         Raises:
-            StreamError: the header is damaged, the stream was made by another model, or, unless
-                `damaged` is given, a chunk cannot be decoded.
+            StreamError: the header is damaged, the stream was made by another model, a chunk
+                cannot be decoded, or, if `damaged` is given, none can.
         """
         header, _ = Header.unpack(stream)
         latents = (
@@ -106,37 +108,30 @@ class EccCodec(Codec):
             raise StreamError(f"holds {header.sample_rate} Hz; the model works at {SAMPLE_RATE} Hz")
         if header.level >= self.codec.config.levels:
             raise StreamError(f"names level {header.level}, which {self.trained.name} has not")
-        count = self.codec.count_chunks(header.samples)
-        payloads = unpack_chunks(stream, at, count)
-        for number, frames in enumerate(self.codec.chunks(header.samples), start=1):
+        chunks = self.codec.count_chunks(header.samples)
+        # All lengths and checksums first: that takes no time, and decoding does.
+        payloads = unpack_chunks(stream, at, chunks, damaged)
+        whole = 0
+        layout = self.codec.chunks(header.samples)
+        for number, (payload, frames) in enumerate(zip(payloads, layout, strict=False)):
             latent = None
-            try:
-                payload = next(payloads)
-                if payload is None:
-                    raise StreamError(f"chunk {number} of {count} is damaged")
-                latent = self.codec.decompress(payload, frames, header.level, header.skip)
-            except CodingError as error:
-                _note(f"chunk {number} of {count}: {error}", damaged)
-            except StreamError as error:
-                _note(str(error), damaged)
-            except StopIteration:  # the stream broke off in an earlier chunk
-                pass
+            if payload is not None:
+                place = covered(stream[:at], number)
+                try:
+                    latent = self.codec.decompress(
+                        payload, frames, header.level, header.skip, place
+                    )
+                    whole += 1
+                except CodingError as error:
+                    note(StreamError(f"chunk {number + 1} of {chunks}: {error}"), damaged)
             yield latent
-        try:
-            next(payloads, None)  # nothing may follow
-        except StreamError as error:
-            _note(str(error), damaged)
+        if chunks and not whole:
+            # Without one whole chunk nothing vouches for the header, and its length.
+            raise StreamError("no chunk of it can be decoded")
 
     def estimated_bits(self, samples: NDArray[np.float32]) -> float:
         """-log2 of the likelihood of the symbols of these samples."""
         return self.codec.estimated_bits(_checked(samples), self.level)
-
-
-def _note(problem: str, damaged: list[str] | None) -> None:
-    """Note what is wrong with a chunk, or raise it where chunks must be whole."""
-    if damaged is None:
-        raise StreamError(problem)
-    damaged.append(problem)
 
 
 def _checked(samples: NDArray[np.float32]) -> torch.Tensor:
@@ -145,4 +140,4 @@ def _checked(samples: NDArray[np.float32]) -> torch.Tensor:
         raise ValueError(f"expected mono samples [T], got an array of shape {samples.shape}")
     if not np.isfinite(samples).all():
         raise ValueError("the samples hold NaN or infinite values")
-    return torch.from_numpy(samples)
+    return torch.from_numpy(samples).clamp(-1, 1)

@@ -6,6 +6,7 @@ x --transform.analyse--> y --entropy--> y_hat --transform.synthesise--> x_hat
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +28,8 @@ class ECC(nn.Module):
     """The entropy-constrained speech codec, 16 kHz mono.
 
     `forward` estimates the rate and reconstructs, for training. `compress_chunks` and
-    `decompress_chunks` go through real streams, once `update` has made the weights of the entropy
-    model fixed-point and built the coding tables. One model serves `config.levels` rates; the
+    `decompress` go through real streams, once `update` has made the weights of the entropy model
+    fixed-point and built the coding tables. One model serves `config.levels` rates; the
     level, 0 for the lowest, tells which.
     """
 
@@ -81,10 +82,13 @@ class ECC(nn.Module):
             start += frames
 
     @torch.inference_mode()
-    def compress_chunks(self, x: Tensor, level: int, skip: int) -> Iterator[tuple[bytes, Latent]]:
-        """The stream of each chunk of the samples x [T], and what it says."""
-        for y in self.latents(x, level):
-            yield self.entropy.compress(y, level, skip)
+    def compress_chunks(
+        self, x: Tensor, level: int, skip: int, covered: Iterable[bytes] | None = None
+    ) -> Iterator[tuple[bytes, Latent]]:
+        """The stream of each chunk of the samples x [T], and what it says. The check in each
+        covers the next of `covered` too."""
+        for y, own in zip(self.latents(x, level), covered or repeat(b""), strict=False):
+            yield self.entropy.compress(y, level, skip, own)
 
     @torch.inference_mode()
     def estimated_bits(self, x: Tensor, level: int) -> float:
@@ -128,13 +132,15 @@ class ECC(nn.Module):
             current = after
 
     @torch.inference_mode()
-    def decompress(self, stream: bytes, frames: int, level: int, skip: int) -> Latent:
+    def decompress(
+        self, stream: bytes, frames: int, level: int, skip: int, covered: bytes = b""
+    ) -> Latent:
         """What the stream of a chunk of `frames` latent frames says.
 
         Raises:
-            rans.CodingError: it does not decode to what was encoded.
+            rans.CodingError: it does not decode to what was encoded, or `covered` differs.
         """
-        return self.entropy.decompress(stream, frames, level, skip)
+        return self.entropy.decompress(stream, frames, level, skip, covered)
 
     def update(self) -> None:
         """Round the weights that must be fixed-point and build the coding tables; once, after

@@ -56,10 +56,10 @@ class Latent:
     symbols: NDArray[np.int32]  # residuals of y [T, C]; 0 where they were skipped
     indexes: NDArray[np.int32]  # scale index of each [T, C]
 
-    def check(self) -> int:
-        """A hash of y_hat, of `rans.CHECK_BITS` bits."""
+    def check(self, covered: bytes = b"") -> int:
+        """A hash of `covered` and y_hat, of `rans.CHECK_BITS` bits."""
         steps = (self.y_hat / STEP).numpy().astype("<i4")
-        return zlib.crc32(steps.tobytes()) & ((1 << rans.CHECK_BITS) - 1)
+        return zlib.crc32(steps.tobytes(), zlib.crc32(covered)) & ((1 << rans.CHECK_BITS) - 1)
 
 
 def scale_of(index: Tensor) -> Tensor:
@@ -195,14 +195,22 @@ class EntropyModel(nn.Module):
 
     # ------------------------------------------------------------------ estimate
 
-    def forward(self, y: Tensor, level: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, y: Tensor, level: Tensor, estimator: Estimator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Estimate the rate of y [B, T, channels] at the quality level [B] of each sequence.
+
+        Args:
+            y: the latent.
+            level: of each sequence.
+            estimator: counts the bits; if None, a new one with the skip threshold of the model.
 
         Returns:
             y_hat [B, T, channels] and the bits of each sequence: `z` [B] and `slices`
             [B, slices]; `skipped` is the share of elements that skip.
         """
-        estimator = Estimator(self.gaussian, self.config.skip, self.training)
+        if estimator is None:
+            estimator = Estimator(self.gaussian, self.config.skip, self.training)
         z_bits = y.new_zeros(y.shape[0])
         z_hat = None
         if self.config.hyperprior:
@@ -222,9 +230,12 @@ class EntropyModel(nn.Module):
 
     # ------------------------------------------------------------------ encode and decode
 
-    def compress(self, y: Tensor, level: int, skip: int) -> tuple[bytes, Latent]:
+    def compress(
+        self, y: Tensor, level: int, skip: int, covered: bytes = b""
+    ) -> tuple[bytes, Latent]:
         """Code one latent y [1, T, channels], float64 -> the stream, and what it says.
 
+        The check in the stream covers the bytes `covered` too, which the decoder must be given.
         Needs `update` first.
         """
         y_tables, z_tables = self.tables()
@@ -238,13 +249,15 @@ class EntropyModel(nn.Module):
         coder = SymbolCoder(encoder, y_tables, skip)
         y_hat = self.walk(self._psi(z_hat, y.shape[1], levels), y, coder)
         latent = _latent(y_hat, z, coder)
-        return encoder.finish(latent.check()), latent
+        return encoder.finish(latent.check(covered)), latent
 
-    def decompress(self, stream: bytes, frames: int, level: int, skip: int) -> Latent:
+    def decompress(
+        self, stream: bytes, frames: int, level: int, skip: int, covered: bytes = b""
+    ) -> Latent:
         """Decode what `compress` wrote.
 
         Raises:
-            rans.CodingError: the stream does not decode to what was encoded.
+            rans.CodingError: the stream does not decode to what was encoded, or `covered` differs.
         """
         y_tables, z_tables = self.tables()
         decoder = rans.Decoder(stream)
@@ -256,7 +269,7 @@ class EntropyModel(nn.Module):
         coder = SymbolCoder(decoder, y_tables, skip)
         y_hat = self.walk(self._psi(z_hat, frames, torch.tensor([level])), None, coder)
         latent = _latent(y_hat, z, coder)
-        if decoder.finish() != latent.check():
+        if decoder.finish() != latent.check(covered):
             raise rans.CodingError("decodes to other symbols than were encoded")
         return latent
 
@@ -282,6 +295,19 @@ class EntropyModel(nn.Module):
                 z_tables = _coding_tables(self.bottleneck, medians)
             self._tables = _coding_tables(self.gaussian), z_tables
         return self._tables
+
+    def costs(
+        self, latent: Latent, level: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Bits of each symbol of z and of y, in their shapes, under the tables that code them;
+        of a skipped one what it would cost."""
+        y_tables, z_tables = self.tables()
+        z = np.zeros(latent.z.shape)
+        if z_tables is not None:
+            indexes = self._z_indexes(len(latent.z), level)
+            z = z_tables.bits(latent.z.ravel(), indexes).reshape(latent.z.shape)
+        y = y_tables.bits(latent.symbols.ravel(), latent.indexes.ravel())
+        return z, y.reshape(latent.symbols.shape)
 
     # ------------------------------------------------------------------ parts
 

@@ -126,5 +126,5 @@ def _by_table(indexes: Symbols) -> Iterator[tuple[int, NDArray[np.intp]]]:
     """Each table that occurs, ascending, with the positions of its symbols, ascending."""
     order = np.argsort(indexes, kind="stable")
     tables, starts = np.unique(indexes[order], return_index=True)
-    for table, positions in zip(tables, np.split(order, starts[1:]), strict=True):
+    for table, positions in zip(tables, np.split(order, starts)[1:], strict=True):
         yield int(table), positions
