@@ -1,12 +1,15 @@
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
-from ecc.codecs.base import Codec, CodecUnavailable
+from ecc.codecs.base import Codec, CodecUnavailable, load_codec
 from ecc.codecs.lyra import SHA256, fetch_weights
 from ecc.data.download import Unreachable
 
+ROOT = Path(__file__).parents[2]
 LYRA = "data/lyra"
 
 
@@ -22,9 +25,28 @@ def codec(request: pytest.FixtureRequest) -> Codec:
 @pytest.fixture(scope="session")
 def lyra_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Where the weights of Lyra are that params.yaml looks for in data/lyra."""
-    folder = Path(__file__).parents[2] / LYRA
+    folder = ROOT / LYRA
     if not all((folder / name).exists() for name in SHA256):
         folder = tmp_path_factory.mktemp("lyra")
         with contextlib.suppress(Unreachable):  # the codec says what is missing
             fetch_weights(folder)
     return {LYRA: str(folder)}
+
+
+@pytest.fixture
+def make_point(
+    lyra_weights: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, str], Codec]:
+    """make_point(codec, point): the point of params.yaml, constructed, or a skip."""
+    monkeypatch.chdir(ROOT)  # where npm's packages are
+    codecs = YAML(typ="safe").load(ROOT / "params.yaml")["codecs"]
+
+    def make(name: str, point: str) -> Codec:
+        arguments = codecs[name]["points"][point].items()
+        arguments = {key: lyra_weights.get(str(value), value) for key, value in arguments}
+        try:
+            return load_codec(codecs[name]["class"], arguments)
+        except CodecUnavailable as error:
+            pytest.skip(str(error))
+
+    return make

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from ecc.codecs.base import Codec, CodecUnavailable, load_codec
 from ecc.evaluate.alignment import estimate_delay
 
-ROOT = Path(__file__).parents[2]
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 CODECS = {
     name: entry
-    for name, entry in YAML(typ="safe").load(ROOT / "params.yaml")["codecs"].items()
+    for name, entry in YAML(typ="safe").load(PARAMS)["codecs"].items()
     if "points" in entry and entry["class"] != "ecc.codecs.published:Published"
 }
 LOWEST = [(name, next(iter(entry["points"]))) for name, entry in CODECS.items()]
@@ -32,22 +31,10 @@ NOMINAL = {
 }
 
 
-def make(name: str, point: str, weights: dict[str, str]) -> Codec:
-    """A point of params.yaml, from where its npm package and its weights are, or a skip."""
-    kwargs = CODECS[name]["points"][point]
-    kwargs = {key: weights.get(str(value), value) for key, value in kwargs.items()}
-    try:
-        return load_codec(CODECS[name]["class"], kwargs)
-    except CodecUnavailable as error:
-        pytest.skip(str(error))
-
-
 @pytest.fixture
-def pair(request, monkeypatch, lyra_weights):
-    """The point of the test's arguments, constructed twice: to encode and to decode."""
-    monkeypatch.chdir(ROOT)
-    point = (request.getfixturevalue("name"), request.getfixturevalue("point"))
-    return make(*point, lyra_weights), make(*point, lyra_weights)
+def pair(name, point, make_point):
+    """The point constructed twice: to encode and to decode."""
+    return make_point(name, point), make_point(name, point)
 
 
 @pytest.mark.parametrize(("name", "point"), ENDS)
