@@ -4,6 +4,7 @@ import hashlib
 import json
 import struct
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,8 @@ class Published(Codec):
             raise CodecUnavailable(f"source {source} could not be reached: {about['reason']}")
         self.version = f"{source} {about['version'][:12]}"
         table = pd.read_csv(folder / "clips.csv", na_filter=False)
-        clips = {row["clip"]: row for row in table.to_dict("records")}
+        rows = cast(list[dict[str, Any]], table.to_dict("records"))
+        clips = {row["clip"]: row for row in rows}
         before, after = f"{source}__{reference}".split("{}")
         self._decodes = {}
         for name, clip in clips.items():

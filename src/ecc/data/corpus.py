@@ -114,7 +114,7 @@ def sample(manifest: pd.DataFrame, test_set: TestSet) -> pd.DataFrame:
         (manifest["split"] == "test")
         & manifest["source"].isin(test_set.sources)
         & manifest["seconds"].between(test_set.min_seconds, test_set.max_seconds)
-        & manifest["speaker"].astype(str).str.fullmatch(test_set.speakers or ".*")
+        & manifest["speaker"].str.fullmatch(test_set.speakers or ".*")
     ]
     speakers = sorted(pool["speaker"].unique())
     random.Random(test_set.seed).shuffle(speakers)
