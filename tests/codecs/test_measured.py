@@ -19,7 +19,7 @@ from ecc.evaluate.scores import pesq_wb
 SPEECH = Path(__file__).parents[2] / "data" / "speech"
 SOURCES = [f"asterisk-core-sounds-{language}-g722" for language in ("es", "it", "ru")]
 TOLERANCE = 0.35
-"""Of PESQ: its standard deviation over the 12 utterances is 0.1 to 0.5, and other three are here."""
+"""Of PESQ, whose standard deviation over the 12 utterances is 0.1 to 0.5; here are other three."""
 
 # Codec, point: kbit/s, PESQ-WB.
 MEASURED = {
