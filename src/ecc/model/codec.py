@@ -5,7 +5,7 @@ x --transform.analyse--> y --entropy--> y_hat --transform.synthesise--> x_hat
                               bits
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 
 import torch
@@ -22,6 +22,7 @@ from ecc.model.transform import Transform
 # so that chunks join without a seam. Both are part of the stream format.
 CHUNK_FRAMES = 1024
 CONTEXT_FRAMES = 16
+LEVEL_SPREAD = 0.45  # exponent of lambda in the gains that training starts from
 
 
 class ECC(nn.Module):
@@ -48,6 +49,14 @@ class ECC(nn.Module):
         bits as of EntropyModel)."""
         y_hat, bits = self.entropy(self.transform.analyse(x, level), level)
         return self.transform.synthesise(y_hat, level), bits
+
+    def spread_levels(self, lmbda: Sequence[float]) -> None:
+        """Start the quantization steps of the levels apart, by a first guess of how they follow
+        lambda: training moves them too slowly to find it."""
+        log_lmbda = torch.tensor(lmbda).log()
+        spread = LEVEL_SPREAD * (log_lmbda - log_lmbda.mean())
+        for gain in (self.transform.g_a.gain, self.transform.g_s.gain):
+            nn.init.zeros_(gain.weight).data += spread[:, None]
 
     def kbps(self, bits: dict[str, Tensor], samples: int) -> Tensor:
         """Estimated rate [B] of sequences of `samples` samples, in kbit/s."""

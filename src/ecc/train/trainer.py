@@ -88,7 +88,9 @@ class Trainer:
         self.run, self.config = run, run.train
         self.device, self.world, self.rank = device, world, rank
         torch.manual_seed(self.config.seed)
-        self.codec = ECC(run.codec).to(device)
+        self.codec = ECC(run.codec)
+        self.codec.spread_levels(run.lmbda)
+        self.codec.to(device)
         self.samples = self.config.crop.frames * self.codec.transform.samples_per_frame
         if self.samples % self.codec.granule:
             raise ValueError("train.crop.frames must be a multiple of codec.entropy.z_stride")
