@@ -236,7 +236,7 @@ def rd_table(
                     row[metric] = points.quality[metric][0, number]
                     row[f"{metric}_low"] = ends[metric][0][number]
                     row[f"{metric}_high"] = ends[metric][1][number]
-                row |= of_references.to_dict()
+                row |= {name: of_references[name] for name in references}
                 row["failures"] = int(_failed(of_point, metrics).sum())
                 for step in ("encode", "decode"):
                     row[f"rtf_{step}"] = _per_second(
