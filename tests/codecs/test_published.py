@@ -187,9 +187,12 @@ def test_scores_are_those_measured_before(published, monkeypatch, point):
         delay = estimate_delay(pairs)
         means = defaultdict(list)
         for reference, decoded in pairs:
-            aligned = remove_delay(decoded, delay, len(reference))
+            # Measured of what both signals cover. The study fills a decode that ends early with
+            # zeros, which costs it up to 0.1 of PESQ here.
+            covered = min(len(reference), len(decoded) - delay)
+            aligned = remove_delay(decoded, delay, covered)
             for metric in (pesq_wb, visqol):
-                means[metric].append(metric(reference, aligned))
+                means[metric].append(metric(reference[:covered], aligned))
         assert [np.mean(means[m]) for m in (pesq_wb, visqol)] == pytest.approx(expected, abs=0.05)
 
 
