@@ -94,7 +94,7 @@ def rd_curves(rd: pd.DataFrame, metrics: Sequence[str], styles: Styles) -> Figur
             axes.set_title(f"{METRIC_LABELS.get(metric, metric)} (dashed: the references)")
         _rate_axis(axes, rd["kbps"])
         if rd["codec"].isin(list(styles.nominal)).any():
-            axes.set_xlabel("rate of the real streams; hollow: nominal (kbps)")
+            axes.set_xlabel("rate (kbps; hollow: nominal)")
     _legend(figure, panels)
     return figure
 
