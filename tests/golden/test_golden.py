@@ -1,0 +1,60 @@
+"""Streams of this version decode as ever, and latents make the streams that they always made.
+
+Decoding is exact on every machine. Analysis is not: encoding starts from stored latents.
+"""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from golden.conftest import CASES, FOLDER, LATENTS, golden_model, hashes
+
+from ecc.codecs.ecc import EccCodec
+from ecc.stream import VERSION, Header, StreamError, covered, pack_chunk
+
+CHANGED = (
+    "the golden {} changed: streams that exist would no longer decode as they did. If that is "
+    "meant, it is a new version of the format: raise ecc.stream.VERSION, say so in "
+    "docs/format.md, and run `pytest tests/golden --regenerate`"
+)
+
+
+@pytest.fixture(scope="module")
+def codec(golden, tmp_path_factory) -> EccCodec:
+    return EccCodec(golden_model(tmp_path_factory.mktemp("model")))
+
+
+def test_version_is_that_of_the_streams(golden):
+    assert golden["version"] == VERSION, "run `pytest tests/golden --regenerate`"
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_decodes_to_the_same_symbols(golden, codec, name):
+    stream, said = (FOLDER / f"{name}.ecc").read_bytes(), golden["streams"][name]
+    assert hashlib.sha256(stream).hexdigest() == said["stream"], f"{name}.ecc is another file"
+    header, _ = Header.unpack(stream)
+    assert (header.samples, header.level) == (said["samples"], said["level"])
+    try:
+        got = hashes(codec.latents(stream))
+    except StreamError as error:
+        pytest.fail(f"{CHANGED.format('symbols')} ({error})")
+    assert got["symbols"] == said["symbols"], CHANGED.format("symbols")
+    assert got["y_hat"] == said["y_hat"], CHANGED.format("y_hat")
+    x_hat = codec.decode(stream)
+    assert x_hat.shape == (said["samples"],)
+    assert np.isfinite(x_hat).all()
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_latents_make_the_same_stream(golden, codec, name):
+    said, skip = golden["streams"][name], codec.codec.config.entropy.skip
+    header = Header(codec.model_id, said["samples"], said["level"], skip).pack()
+    stream, latents = header, np.load(LATENTS)
+    for number in range(codec.codec.count_chunks(said["samples"])):
+        y = torch.from_numpy(latents[f"{name}.{number}"])[None].double()
+        place = covered(header, number)
+        with torch.inference_mode():
+            payload, _ = codec.codec.entropy.compress(y, said["level"], skip, place)
+        stream += pack_chunk(header, number, payload)
+    assert stream == (FOLDER / f"{name}.ecc").read_bytes(), CHANGED.format("streams")
