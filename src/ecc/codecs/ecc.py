@@ -1,7 +1,7 @@
 """ECC behind the interface of the benchmark, and the Python API of a trained model."""
 
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, repeat
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +111,7 @@ class EccCodec(Codec):
         chunks = self.codec.count_chunks(header.samples)
         # All lengths and checksums first: that takes no time, and decoding does.
         payloads = unpack_chunks(stream, at, chunks, damaged)
-        whole = 0
+        held: int | None = 0  # damaged chunks before the first whole one; None behind it
         layout = self.codec.chunks(header.samples)
         for number, (payload, frames) in enumerate(zip(payloads, layout, strict=False)):
             latent = None
@@ -121,12 +121,17 @@ class EccCodec(Codec):
                     latent = self.codec.decompress(
                         payload, frames, header.level, header.skip, place
                     )
-                    whole += 1
                 except CodingError as error:
                     note(StreamError(f"chunk {number + 1} of {chunks}: {error}"), damaged)
+            if held is not None:
+                # Nothing vouches for the header, and for so much silence, before a whole chunk.
+                if latent is None:
+                    held += 1
+                    continue
+                yield from repeat(None, held)
+                held = None
             yield latent
-        if chunks and not whole:
-            # Without one whole chunk nothing vouches for the header, and its length.
+        if chunks and held is not None:
             raise StreamError("no chunk of it can be decoded")
 
     def estimated_bits(self, samples: NDArray[np.float32]) -> float:
