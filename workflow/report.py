@@ -8,7 +8,7 @@ import pandas as pd
 
 from ecc import params
 from ecc.files import atomic_path
-from ecc.report import figures
+from ecc.report import diagnostics, figures
 from ecc.report.render import read_table, render
 
 REPORTS = Path("reports")
@@ -31,6 +31,22 @@ def main() -> None:
     training = figures.training_curves(REPORTS / "training")
     if training is not None:
         drawn["training"] = training
+    codec = study.report.codec
+    if codec in study.study.diagnose:
+        tables = diagnostics.read(REPORTS / "diagnostics" / codec)
+        channels = tables["channels"]
+        points = channels["point"].unique()
+        middle = (channels["point"] == points[len(points) // 2]) & (
+            channels["test_set"] == channels["test_set"].iloc[0]
+        )
+        drawn |= {
+            "bit_shares": figures.bit_shares(tables["parts"]),
+            "skip": figures.skip_sweep(tables["skip"]),
+            "channels": figures.channel_bits(channels[middle]),
+            "timeline": figures.timeline(
+                pd.read_csv(Path("data/diagnostics") / codec / "timeline.csv")
+            ),
+        }
     # A figure of a test set that no longer takes part must not stay behind.
     shutil.rmtree(REPORTS / "figures", ignore_errors=True)
     (REPORTS / "figures").mkdir(parents=True)

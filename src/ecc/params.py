@@ -39,6 +39,8 @@ class Study(Config):
     sources: Annotated[list[Name], Field(min_length=1)]
     test_sets: Annotated[list[Name], Field(min_length=1)]
     codecs: Annotated[list[Name], Field(min_length=1)]
+    diagnose: Annotated[list[Name], Field(min_length=1)]
+    """Codecs of ours whose streams are taken apart."""
 
 
 class Params(Config):
@@ -57,10 +59,13 @@ class Params(Config):
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         variants = {model.variant for model in self.models.values()}
+        codecs = {name: self.codecs[name] for name in self.study.codecs if name in self.codecs}
+        trained = {name for name, codec in codecs.items() if codec.variant}
         references: list[tuple[str, Iterable[str], Collection[str]]] = [
             ("study.sources", self.study.sources, self.sources),
             ("study.test_sets", self.study.test_sets, self.test_sets),
             ("study.codecs", self.study.codecs, self.codecs),
+            ("study.diagnose", self.study.diagnose, trained),
             ("report.codec", [self.report.codec], self.codecs),
             *(
                 (f"test_sets.{k}.sources", v.sources, self.sources)
@@ -72,8 +77,8 @@ class Params(Config):
             ),
             *(
                 (f"codecs.{name}.variant", [variant], variants)
-                for name in self.study.codecs
-                if name in self.codecs and (variant := self.codecs[name].variant)
+                for name, codec in codecs.items()
+                if (variant := codec.variant)
             ),
         ]
         problems = [

@@ -86,3 +86,38 @@ def test_equal_figures_give_equal_small_files(rd, styles, tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert (tmp_path / "a.png").stat().st_size < 150_000
     assert Image.open(tmp_path / "a.png").info.keys() <= {"dpi"}
+
+
+def test_bit_shares_add_up_to_all(diagnostics):
+    axes, _ = figures.bit_shares(diagnostics["parts"]).axes
+    assert axes.get_title() == "a"
+    tops = [bar.get_y() + bar.get_height() for bar in axes.patches]
+    assert max(tops) == pytest.approx(100)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.6", "1.2"]
+
+
+def test_skip_is_shown_against_no_skip(diagnostics):
+    rate, error = figures.skip_sweep(diagnostics["skip"]).axes
+    (line, *_) = [line for line in rate.get_lines() if line.get_label() == "p0 on a"]
+    assert line.get_ydata() == pytest.approx([0, -5, -10])
+    (line, *_) = [line for line in error.get_lines() if line.get_label() == "p0 on a"]
+    assert line.get_ydata() == pytest.approx([0, 1, 2])
+
+
+def test_channels_are_sorted_within_their_part(diagnostics):
+    channels = diagnostics["channels"]
+    one = channels[(channels["point"] == "p0") & (channels["test_set"] == "a")]
+    (axes,) = figures.channel_bits(one).axes
+    bars = [bar.get_height() for bar in axes.patches]
+    assert bars == [2.0, 0.5, 1.0, 0.0]
+
+
+def test_timeline_stacks_the_parts_below_the_spectrum():
+    table = pd.DataFrame(
+        {"seconds": [0.0, 0.02], "z": [1, 1], "slice 1": [3, 5], "0": [-80, 0], "8000": [-9, -9]}
+    )
+    above, below = figures.timeline(table).axes
+    assert above.images[0].get_array().shape == (2, 2)
+    assert above.images[0].get_extent() == [0, 0.04, 0, 8]
+    assert [band.get_label() for band in below.collections] == ["z", "slice 1"]
+    assert below.collections[-1].get_paths()[0].vertices[:, 1].max() == 6

@@ -145,3 +145,19 @@ def test_cells():
     assert with_interval(np.nan, np.nan, np.nan, digits=1) == "–"
     assert markdown(pd.DataFrame({"a": []})) == ""
     assert markdown(pd.DataFrame({"a": ["0010"], "b": [None]})).splitlines()[-1] == "| 0010 | –   |"
+
+
+def test_diagnostics_are_shown_of_the_codecs_that_have_them(scores, diagnostics, tmp_path):
+    write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
+    assert "## Streams" not in render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    folder = tmp_path / "diagnostics" / "ecc"
+    folder.mkdir(parents=True)
+    for name, table in diagnostics.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    assert text.index("## Streams") < text.index("## Diagnostics")
+    # Header and framing 3 %, check 1.5 %; coding 5.5 %, of it tables 1, ANS 0.5, bytes 4.
+    assert "| +3.00 %" in text and "| +1.50 %" in text and "| +5.50 %" in text
+    assert "| +1.00 %" in text  # the rate of the exact model above that of the other
+    assert "| 16.7 % " in text and "| 50.0 % " in text and "| 2000 " in text
+    assert "nan" not in text.lower().replace("|", " ").split()

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -148,6 +149,99 @@ def training_curves(folder: Path) -> Figure | None:
     return figure
 
 
+def bit_shares(parts: pd.DataFrame) -> Figure:
+    """The share of z and of each slice in the bits of every point, a panel for each test set."""
+    test_sets = list(dict.fromkeys(parts["test_set"]))
+    colours = _part_colours(list(parts["part"].unique()))
+    figure, panels = _panels(len(test_sets), sharey=True)
+    for axes, test_set in zip(panels, test_sets, strict=True):
+        table = parts[parts["test_set"] == test_set]
+        kbps = table.pivot(index="point", columns="part", values="kbps")
+        kbps = kbps.loc[table["point"].unique()]
+        total, below = kbps.sum(axis=1), 0.0
+        for part, colour in colours.items():
+            if part in kbps:
+                share = 100 * kbps[part] / total
+                axes.bar(range(len(kbps)), share, bottom=below, label=part, color=colour)
+                below = below + share
+        axes.set_xticks(range(len(kbps)), [f"{value:.2g}" for value in total])
+        axes.grid(visible=False)
+        axes.set_title(test_set)
+        axes.set_xlabel("rate of the symbols (kbps)")
+    panels[0].set_ylabel("share of the bits (%)")
+    _legend(figure, panels)
+    return figure
+
+
+def skip_sweep(skip: pd.DataFrame) -> Figure:
+    """Rate and squared error of the latent over the skip threshold, against no skip."""
+    figure, panels = _panels(2)
+    columns = {"kbps": "rate", "mse": "squared error of ŷ"}
+    for axes, (column, title) in zip(panels, columns.items(), strict=True):
+        for (test_set, point), rows in skip.groupby(["test_set", "point"], sort=False):
+            change = 100 * (rows[column] / rows[column].iloc[0] - 1)
+            axes.plot(rows["threshold"], change, marker="o", label=f"{point} on {test_set}")
+        axes.axhline(0, color="0.4", linewidth=0.8)
+        axes.set_title(title)
+        axes.set_xticks(rows["threshold"][::2])
+        axes.set_xlabel("threshold of entropy skip")
+    panels[0].set_ylabel("change (%)")
+    _legend(figure, panels)
+    return figure
+
+
+def channel_bits(channels: pd.DataFrame) -> Figure:
+    """Bits that each channel of z and y takes, beside the entropies of its symbols; of one point
+    on one test set. The channels of each part are sorted."""
+    figure, (axes,) = _panels(1, size=(10.0, 3.9))
+    lines = {"entropy_y": ("y, one table", "_"), "entropy": ("symbols, one table", "x")}
+    colours, at = _part_colours(list(channels["part"].unique())), 0
+    for part, rows in channels.groupby("part", sort=False):
+        rows = rows.sort_values("spent", ascending=False)
+        place = range(at, at + len(rows))
+        axes.bar(place, rows["spent"], width=1.0, label=f"spent, {part}", color=colours[part])
+        for column, (label, marker) in lines.items():
+            axes.plot(place, rows[column], marker, color="0.15", markersize=4, label=label)
+        at += len(rows) + 1
+    axes.set_xticks([])
+    axes.set_xlabel("channel")
+    axes.set_ylabel("bits per symbol")
+    _legend(figure, [axes])
+    return figure
+
+
+def timeline(table: pd.DataFrame) -> Figure:
+    """The spectrogram of an utterance and, below it, the bits of each latent frame by part."""
+    names = [str(name) for name in table.columns]
+    parts = [name for name in names if name == "z" or name.startswith("slice")]
+    hertz = [name for name in names if name != "seconds" and name not in parts]
+    seconds = table["seconds"]
+    figure, (above, below) = _panels(2, size=(10.0, 2.9), columns=1, sharex=True)
+    end = seconds.iloc[-1] + (seconds.iloc[1] if len(seconds) > 1 else 0)
+    above.imshow(
+        table[hertz].to_numpy().T,
+        origin="lower",
+        aspect="auto",
+        extent=(0, end, 0, float(hertz[-1]) / 1000),
+        cmap="magma",
+    )
+    above.grid(visible=False)
+    above.set_ylabel("frequency (kHz)")
+    colours = _part_colours(parts)
+    below.stackplot(
+        seconds,
+        *(table[part] for part in parts),
+        labels=parts,
+        colors=[colours[part] for part in parts],
+        step="post",
+        linewidth=0,
+    )
+    below.set_ylabel("bits in a latent frame")
+    below.set_xlabel("time (s)")
+    _legend(figure, [below])
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write `figure` as PNG; equal figures give equal bytes."""
     drawn = io.BytesIO()
@@ -159,16 +253,30 @@ def save(figure: Figure, path: Path) -> None:
         image.save(temporary, optimize=True)
 
 
-def _panels(count: int, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    columns = min(count, 3)
+def _panels(
+    count: int,
+    columns: int = 3,
+    size: tuple[float, float] = (4.1, 3.9),
+    sharex: bool = False,
+    sharey: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """`count` panels of `size` inches, at most `columns` side by side."""
+    columns = min(count, columns)
     rows = -(-count // columns)
     with mpl.rc_context({**sns.axes_style("whitegrid"), **sns.plotting_context("notebook", 0.9)}):
         # Not pyplot: its figures live in a global register until they are closed.
-        figure = Figure(figsize=(4.1 * columns, 3.9 * rows), layout="constrained")
-        panels = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)
+        figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+        panels = list(grid.flat)
     for spare in panels[count:]:
         spare.remove()
     return figure, panels[:count]
+
+
+def _part_colours(parts: Sequence[str]) -> dict[str, Any]:
+    """Grey for z, and a palette from dark to light for the slices, in order."""
+    slices = [part for part in parts if part != "z"]
+    return {"z": "0.6", **dict(zip(slices, sns.color_palette("viridis", len(slices)), strict=True))}
 
 
 def _rate_axis(axes: Axes, kbps: pd.Series) -> None:

@@ -10,6 +10,7 @@ import jinja2
 import pandas as pd
 from ruamel.yaml import YAML
 
+from ecc.report import diagnostics
 from ecc.report.figures import METRIC_LABELS
 from ecc.report.rd import Report
 from ecc.report.taxonomy import taxonomy
@@ -69,6 +70,11 @@ def render(
     akima = (tables["bd_rate"]["bd_rate"] - tables["bd_rate"]["bd_rate_akima"]).abs().max()
     failures = tables["failures"].assign(codec=tables["failures"]["codec"].map(labels))
     ran = codecs[codecs["available"].astype(bool)]
+    diagnosed = {
+        labels[codec]: diagnostics.sections(diagnostics.read(reports / "diagnostics" / codec))
+        for codec in codecs["codec"]
+        if (reports / "diagnostics" / codec).is_dir()
+    }
     return _template().render(
         config=config,
         label=labels.get(config.codec, config.codec),
@@ -77,6 +83,10 @@ def render(
         akima=None if pd.isna(akima) else f"{akima:.2g}",
         figures=figures,
         estimates=estimate_table(rd, labels),
+        diagnosed={
+            name: {title: markdown(table) for title, table in tables.items()}
+            for name, tables in diagnosed.items()
+        },
         absent=markdown(tables["absent"]),
         failures=markdown(failures),
         scored=int(rd["n"].sum()),
