@@ -8,7 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ecc.audio import SAMPLE_RATE, AudioError, decode, read, resample, to_int16, write
+from ecc import audio
+from ecc.audio import (
+    SAMPLE_RATE,
+    AudioError,
+    decode,
+    open_recording,
+    read,
+    resample,
+    resample_blocks,
+    to_int16,
+    write,
+    write_blocks,
+)
 
 
 def sine(frequency: float, rate: int, seconds: float = 1.0) -> np.ndarray:
@@ -28,6 +40,34 @@ def test_resampling_keeps_what_fits(rate):
 def test_resampling_removes_what_would_alias(frequency):
     out = resample(sine(frequency, 44100), 44100)
     assert np.abs(out[200:-200]).max() < 0.5 * 10 ** (-80 / 20)
+
+
+@given(
+    st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000, 192000]),
+    st.lists(st.integers(0, 5000), min_size=1, max_size=8),
+    st.sampled_from([1, 100, 1000, 6000]),
+    st.integers(0, 99),
+)
+def test_resampling_in_blocks_is_that_of_the_whole(rate, lengths, gathered, seed):
+    whole = np.random.default_rng(seed).uniform(-1, 1, sum(lengths)).astype(np.float32)
+    blocks = np.split(whole, np.cumsum(lengths)[:-1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audio, "BLOCK", gathered)
+        out = np.concatenate([*resample_blocks(blocks, rate)])
+    np.testing.assert_allclose(out, resample(whole, rate), rtol=0, atol=1e-6)
+
+
+def test_reads_and_resamples_in_blocks(tmp_path, monkeypatch):
+    path = tmp_path / "a.flac"
+    wave = np.stack([sine(440, 44100), sine(880, 44100)], axis=1)
+    soundfile.write(path, wave, 44100)
+    whole = read(path)
+    monkeypatch.setattr(audio, "BLOCK", 1000)
+    with path.open("rb") as file:
+        recording = open_recording(file, "a.flac")
+        assert (recording.rate, recording.channels) == (44100, 2)
+        assert {len(block) for block in recording.mono()} == {1000, 100}
+    np.testing.assert_allclose(read(path), whole, rtol=0, atol=1e-6)
 
 
 @given(arrays(np.int16, st.integers(1, 100)))
@@ -50,6 +90,13 @@ def test_write_and_read(tmp_path, suffix):
     assert [p.name for p in tmp_path.iterdir()] == [f"a{suffix}"]
 
 
+def test_writes_in_blocks(tmp_path):
+    samples = sine(440, SAMPLE_RATE)
+    write(tmp_path / "a.wav", samples)
+    assert write_blocks(tmp_path / "b.wav", np.split(samples, [0, 10, 5000])) == samples.size
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
 def test_write_refuses_an_unknown_suffix(tmp_path):
     with pytest.raises(AudioError, match=r"a\.xyz"):
         write(tmp_path / "a.xyz", np.zeros(10))
@@ -61,14 +108,45 @@ def test_reads_stereo_as_the_mean(tmp_path):
     np.testing.assert_allclose(read(path), np.full(1000, 0.125))
 
 
-@pytest.mark.parametrize("format", ["OGG", "FLAC", "WAV", "OPUS"])
-def test_decodes_what_the_sources_hold(format):
+@pytest.mark.parametrize("format", ["OGG", "FLAC", "WAV", "OPUS", "MP3"])
+def test_decodes_what_libsndfile_knows(format):
     file = io.BytesIO()
     container, subtype = ("OGG", "OPUS") if format == "OPUS" else (format, None)
     soundfile.write(file, sine(440, 48000), 48000, format=container, subtype=subtype)
     samples, rate = decode(file.getvalue(), "a")
     assert rate == 48000 and samples.size == 48000
     assert np.abs(samples - sine(440, 48000))[2000:-2000].max() < 0.05
+
+
+def test_decodes_what_only_ffmpeg_knows():
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=48000, layout="stereo")
+        wave = np.stack([sine(440, 48000), np.zeros(48000, np.float32)])
+        frame = av.AudioFrame.from_ndarray(wave, "fltp", "stereo")
+        frame.sample_rate = 48000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    samples, rate = decode(file.getvalue(), "a.m4a")
+    assert rate == 48000
+    delay = np.argmax(np.correlate(samples, sine(440, 48000)[:40000], "valid"))
+    assert np.abs(2 * samples[delay:][:30000] - sine(440, 48000)[:30000])[3000:].max() < 0.05
+    resampled = open_recording(io.BytesIO(file.getvalue()), "a.m4a").speech()
+    np.testing.assert_allclose(resampled, resample(samples, 48000), rtol=0, atol=1e-6)
+
+
+def test_no_playlist_makes_ffmpeg_open_other_files(tmp_path):
+    write(tmp_path / "a.wav", sine(440, SAMPLE_RATE))
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{tmp_path}/a.wav\n#EXT-X-ENDLIST\n"
+    (tmp_path / "b.m3u8").write_text(playlist)
+    with pytest.raises(AudioError, match="no audio"):
+        read(tmp_path / "b.m3u8")
+
+
+@pytest.mark.parametrize("rate", [1, 999, 44101, 1_000_000])
+def test_rates_that_nothing_can_be_made_of(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", np.ones(100), rate)
+    with pytest.raises(AudioError, match=f"a.wav: a sample rate of {rate} Hz"):
+        read(tmp_path / "a.wav")
 
 
 def test_decodes_g722():
