@@ -1,8 +1,25 @@
 """ECC: an entropy-constrained neural speech codec, and the study around it.
 
->>> codec = ecc.load("ecc-2")                 # a trained model, by name or by file
+>>> import ecc
+>>> codec = ecc.load()                        # or ecc.load("name"), ecc.load("file.safetensors")
 >>> stream = codec.encode(samples)            # float32 [T], 16 kHz mono -> bytes of an .ecc file
->>> samples = codec.decode(stream)
+>>> decoded = codec.decode(stream)            # the bytes are enough, and say the level
+>>> decoded.shape == samples.shape
+True
+
+A model serves several rates. `level` chooses one, 0 the lowest; `encode_within` finds the highest
+that a rate allows:
+
+>>> low = ecc.load(level=0).encode(samples)
+>>> stream = codec.encode_within(samples, kbps=50)
+>>> len(low) <= len(stream) <= 50_000 / 8 * len(samples) / 16_000
+True
+
+Samples come from any audio file, and go into one:
+
+>>> from ecc import audio
+>>> samples = audio.read("speech.flac")       # resampled to 16 kHz, channels averaged
+>>> audio.write("decoded.wav", codec.decode(codec.encode(samples)))
 """
 
 from pathlib import Path
@@ -12,14 +29,29 @@ if TYPE_CHECKING:
     from ecc.codecs.ecc import EccCodec
 
 
-def load(model: str, models: str | Path = "data/models") -> "EccCodec":
-    """A trained model by its name in the folder `models`, or by the path of its file.
+def load(
+    model: str | None = None,
+    *,
+    level: int | None = None,
+    skip: int | None = None,
+    models: str | Path | None = None,
+) -> "EccCodec":
+    """A trained model, ready to code.
+
+    Args:
+        model: its name in the folder `models`, or the path of its file; if None, the model `ecc`,
+            or the only one there is.
+        level: quality level to encode with, 0 the lowest rate; the highest if None.
+        skip: entropy-skip threshold to encode with; that of the training if None.
+        models: folder of trained models; if None, $ECC_MODELS, or data/models, here or in the
+            checkout that this package is part of.
 
     Raises:
         ecc.model.weights.ModelError: no such model, or a damaged file.
+        ValueError: the model has no such level, or no stream holds that threshold.
     """
     # PyTorch takes seconds to import; `import ecc` alone does not need it.
     from ecc.codecs.ecc import EccCodec
     from ecc.model.weights import find_model
 
-    return EccCodec(find_model(model, Path(models)))
+    return EccCodec(find_model(model, None if models is None else Path(models)), level, skip)

@@ -1,140 +1,478 @@
-"""The command `ecc`: pack speech into `.ecc` files and back."""
+"""The command `ecc`: pack speech into `.ecc` files and back.
 
+PyTorch takes seconds to import: it is imported once a model is needed, not for help and not for
+what is wrong with arguments and files.
+"""
+
+import functools
+import importlib.util
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from ecc.codecs.ecc import EccCodec
 
 app = typer.Typer(
     help="ECC: an entropy-constrained neural speech codec.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-MODELS = Path("data/models")
 
-ModelOption = Annotated[str | None, typer.Option(help="Name of a trained model, or its file.")]
-ModelsOption = Annotated[Path, typer.Option(help="Folder of trained models.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"ecc: {message}", err=True)
-    raise typer.Exit(1)
-
-
-def _check_output(target: Path, overwrite: bool) -> None:
-    if target.exists() and not overwrite:
-        _fail(f"{target}: exists; --overwrite replaces it")
-
-
-# PyTorch takes seconds to import: only the commands that need a model do.
+Paths = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IN... [OUT]",
+        help="One input and its output, - for a pipe; or any number of inputs, with --out.",
+        show_default=False,
+    ),
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write into DIR.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", metavar="NAME|FILE", help="Trained model.")
+]
+Models = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of trained models; $ECC_MODELS, or data/models, here or in the checkout.",
+        show_default=False,
+    ),
+]
+Level = Annotated[
+    int | None, typer.Option("--level", "-l", min=0, help="Quality level, 0 the lowest rate.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 
 
 @app.command()
 def encode(
-    source: Path,
-    target: Path,
+    paths: Paths,
+    out: Out = None,
     model: ModelOption = None,
-    models: ModelsOption = MODELS,
+    level: Level = None,
+    kbps: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Highest level whose rate, of each file as a whole, is not above."
+        ),
+    ] = None,
+    skip: Annotated[
+        int | None,
+        typer.Option(min=0, max=15, help="Entropy-skip threshold, if not that of the training."),
+    ] = None,
+    models: Models = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Encode the audio file SOURCE (any rate; downmixed to mono) into TARGET."""
-    from ecc import audio
-    from ecc.codecs.ecc import EccCodec
-    from ecc.files import atomic_path
-    from ecc.model.weights import ModelError, find_model, list_models
+    """Encode audio files of any rate, downmixed to mono, into .ecc files.
 
-    _check_output(target, overwrite)
-    try:
-        if model is None:
-            names = [path.stem for path in list_models(models)]
-            _fail(f"--model is needed, one of: {', '.join(names) or f'none in {models}'}")
-        samples = audio.read(source)
-        stream = EccCodec(find_model(model, models)).encode(samples)
-    except (audio.AudioError, ModelError, ValueError) as error:
-        _fail(str(error))
-    with atomic_path(target) as temporary:
-        temporary.write_bytes(stream)
-    seconds = max(len(samples), 1) / audio.SAMPLE_RATE
-    typer.echo(
-        f"{target}: {len(stream)} bytes, {seconds:.2f} s, "
-        f"{8 * len(stream) / seconds / 1000:.3f} kbps",
-        err=True,
-    )
+    Without --level and --kbps the highest level is used.
+    """
+    if level is not None and kbps is not None:
+        _fail("--level and --kbps exclude each other")
+    jobs = _jobs(paths, out, ".ecc", overwrite)
+    for _, target in jobs:
+        if target != "-" and Path(target).suffix != ".ecc":
+            _fail(f"{target}: the name of an encoded file ends in .ecc")
+
+    from ecc import audio
+    from ecc.stream import Header
+
+    @functools.cache
+    def load() -> "EccCodec":
+        _skip_compressai_package()
+        from ecc.codecs.ecc import EccCodec
+        from ecc.model.weights import ModelError, find_model
+
+        try:
+            return EccCodec(find_model(model, models), level, skip)
+        except (ModelError, ValueError) as error:
+            _fail(str(error))  # not of one file: none can be encoded
+
+    def work(source: str, target: str, progress: "Progress") -> None:
+        with _open(source) as file:
+            recording = audio.open_recording(file, _name(source, "input"))
+            if recording.channels > 1:
+                _say(f"{recording.name}: {recording.channels} channels are averaged")
+            samples = recording.speech()
+        codec = load()
+        with _output(target, ".ecc") as path:
+            if kbps is None:
+                total = codec.codec.count_chunks(len(samples)) + 1
+                pieces = progress.track(codec.encode_chunks(samples), total, description=source)
+                stream = b"".join(pieces)
+            else:
+                progress.add_task(f"{source}: looking for a level", total=None)
+                stream = codec.encode_within(samples, kbps)
+            path.write_bytes(stream)
+        seconds = len(samples) / audio.SAMPLE_RATE
+        _say(
+            f"{_name(target, 'output')}: {len(stream)} bytes, {seconds:.2f} s, "
+            f"{8 * len(stream) / seconds / 1000:.3f} kbps, level {Header.unpack(stream)[0].level}"
+        )
+
+    _work_through(jobs, work)
 
 
 @app.command()
 def decode(
-    source: Path,
-    target: Path,
+    paths: Paths,
+    out: Out = None,
     model: ModelOption = None,
-    models: ModelsOption = MODELS,
+    conceal: Annotated[
+        bool, typer.Option("--conceal", help="Decode what is whole; damaged chunks are silent.")
+    ] = False,
+    models: Models = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Decode the `.ecc` file SOURCE into the audio file TARGET (its suffix says the format).
+    """Decode .ecc files into audio files: .wav, or what the suffix of OUT says.
 
-    Without --model, the model that made the stream is looked for by its id.
+    The model is found by its id in the stream, unless --model is given.
     """
     from ecc import audio
-    from ecc.codecs.ecc import EccCodec
-    from ecc.model.weights import ModelError, find_model, find_model_by_id
-    from ecc.stream import Stream, StreamError
+    from ecc.stream import Header
 
-    _check_output(target, overwrite)
-    try:
-        data = source.read_bytes()
-        wanted = Stream.unpack(data).model_id
-        path = find_model(model, models) if model else find_model_by_id(wanted, models)
-        audio.write(target, EccCodec(path).decode(data))
-    except OSError as error:
-        _fail(f"{source}: {error.strerror}")
-    except StreamError as error:
-        _fail(f"{source}: {error}")
-    except (audio.AudioError, ModelError) as error:
-        _fail(str(error))
+    jobs = _jobs(paths, out, ".wav", overwrite)
+    for _, target in jobs:
+        if target != "-":
+            try:
+                audio.check_suffix(target)
+            except audio.AudioError as error:
+                _fail(str(error))
+
+    @functools.cache
+    def load(model_id: bytes) -> "EccCodec":
+        _skip_compressai_package()
+        from ecc.codecs.ecc import EccCodec
+        from ecc.model.weights import ModelError, find_model, find_model_by_id
+
+        try:
+            found = find_model(model, models) if model else find_model_by_id(model_id, models)
+            return EccCodec(found)
+        except ModelError as error:
+            raise _Failure(str(error)) from None
+
+    def work(source: str, target: str, progress: "Progress") -> None:
+        with _open(source) as file:
+            data = file.read()
+        header, _ = Header.unpack(data)
+        codec = load(header.model_id)
+        damaged: list[str] | None = [] if conceal else None
+        with _output(target, ".wav") as path:
+            total = codec.codec.count_chunks(header.samples)
+            chunks = codec.decode_chunks(data, damaged)
+            samples = audio.write_blocks(path, progress.track(chunks, total, description=source))
+        for problem in damaged or []:
+            _say(f"{_name(source, 'input')}: {problem}")
+        _say(f"{_name(target, 'output')}: {samples / audio.SAMPLE_RATE:.2f} s")
+
+    _work_through(jobs, work)
 
 
 @app.command()
-def inspect(source: Path) -> None:
-    """Print what the header of the `.ecc` file SOURCE says, and where its bytes went."""
-    from ecc.audio import SAMPLE_RATE
-    from ecc.stream import Stream, StreamError
+def inspect(
+    source: Annotated[str, typer.Argument(metavar="FILE", help="An .ecc file; - for a pipe.")],
+    model: ModelOption = None,
+    models: Models = None,
+) -> None:
+    """Print what an .ecc file says and where its bytes went.
+
+    With the model at hand all of it is decoded, so that damage is found.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from ecc.stream import VERSION, Header, StreamError, unpack_chunks
+
+    name = _name(source, "input")
+    try:
+        with _open(source) as file:
+            data = file.read()
+        header, at = Header.unpack(data)
+    except OSError as error:
+        _fail(f"{name}: {error.strerror}")
+    except StreamError as error:
+        _fail(f"{name}: {error}")
+    seconds = header.samples / header.sample_rate
+    facts = Table(show_header=False, box=None)
+    facts.add_row("format version", str(VERSION))
+    facts.add_row("model", header.model_id.hex())
+    facts.add_row("level", str(header.level))
+    facts.add_row("skip threshold", str(header.skip))
+    facts.add_row("sample rate", f"{header.sample_rate} Hz")
+    facts.add_row("samples", f"{header.samples} ({seconds:.3f} s)")
+    facts.add_row("bytes", str(len(data)))
+    if seconds:
+        facts.add_row("rate", f"{8 * len(data) / seconds / 1000:.3f} kbps")
+
+    console = Console()
+    console.print(facts)
+
+    _skip_compressai_package()
+    from ecc.codecs.ecc import EccCodec
+    from ecc.model.weights import ModelError, find_model, find_model_by_id
 
     try:
-        data = source.read_bytes()
-        stream = Stream.unpack(data)
-    except OSError as error:
-        _fail(f"{source}: {error.strerror}")
+        found = find_model(model, models) if model else find_model_by_id(header.model_id, models)
+        codec = EccCodec(found)
+    except ModelError as error:
+        _fail(f"{name}: {error}; it is needed to tell where the bytes went")
+    slices = codec.codec.config.entropy.slices
+    z_bits, slice_bits, saved_bits, skipped, symbols = 0.0, [0.0] * slices, 0.0, 0, 0
+    try:
+        chunks = codec.codec.count_chunks(header.samples)
+        payloads = unpack_chunks(data, at, chunks)
+        with _progress() as progress:
+            for latent in progress.track(codec.latents(data), chunks, description=name):
+                assert latent is not None  # a damaged chunk is an error
+                z, y = codec.codec.entropy.costs(latent, header.level)
+                skip = latent.indexes < header.skip
+                z_bits += z.sum()
+                spent = (y * ~skip).reshape(len(y), slices, -1).sum(axis=(0, 2))
+                slice_bits = [a + b for a, b in zip(slice_bits, spent, strict=True)]
+                saved_bits += (y * skip).sum()
+                skipped += skip.sum()
+                symbols += skip.size
     except StreamError as error:
-        _fail(f"{source}: {error}")
-    seconds = stream.samples / SAMPLE_RATE
-    payload = sum(len(chunk) for chunk in stream.chunks)
-    table = Table(show_header=False, box=None)
-    table.add_row("model", stream.model_id.hex())
-    table.add_row("samples", f"{stream.samples} ({seconds:.3f} s at {SAMPLE_RATE} Hz)")
-    table.add_row("skip threshold", str(stream.skip))
-    table.add_row("chunks", str(len(stream.chunks)))
-    table.add_row("bytes", f"{len(data)}: payload {payload}, overhead {len(data) - payload}")
-    if seconds:
-        table.add_row("rate", f"{8 * len(data) / seconds / 1000:.3f} kbps")
-    Console().print(table)
+        _fail(f"{name}: {error}")
+    payload = sum(len(chunk or b"") for chunk in payloads)
+    parts = {"header": float(at), "lengths and checksums": float(len(data) - at - payload)}
+    parts["z"] = z_bits / 8
+    parts |= {f"slice {number}": bits / 8 for number, bits in enumerate(slice_bits, start=1)}
+    parts["checks and rounding"] = len(data) - sum(parts.values())
+    table = Table("part", box=None)
+    table.add_column("bytes", justify="right")
+    table.add_column("share", justify="right")
+    for part, size in parts.items():
+        table.add_row(part, f"{size:.1f}", f"{size / len(data):.1%}")
+    facts = Table(show_header=False, box=None)
+    facts.add_row("model", f"{codec.trained.name} (λ = {codec.trained.lmbda[header.level]:g})")
+    facts.add_row("chunks", f"{chunks}, all whole")
+    if symbols:
+        facts.add_row("skipped", f"{skipped / symbols:.1%} of {symbols} symbols of y")
+        facts.add_row("saved by skipping", f"about {saved_bits / 8:.1f} bytes")
+    console.print(facts, table)
 
 
 @app.command("models")
-def show_models(models: ModelsOption = MODELS) -> None:
+def show_models(models: Models = None) -> None:
     """List the trained models."""
-    from ecc.model.weights import list_models, load_model
+    from rich.console import Console
+    from rich.table import Table
 
-    table = Table("name", "id", "lambda", "parameters", box=None)
-    paths = list_models(models)
-    if not paths:
-        _fail(f"no models in {models}; `dvc pull` fetches the trained ones")
-    for path in paths:
-        trained = load_model(path)
+    _skip_compressai_package()
+    from ecc.model.weights import ModelError, list_models, load_model, models_folder
+    from ecc.stream import ID_BYTES
+
+    table = Table("name", "id", "lambda of each level", "parameters", box=None)
+    failed = False
+    for path in list_models(models):
+        try:
+            trained = load_model(path)
+        except ModelError as error:
+            failed = True
+            _say(str(error))
+            continue
         parameters = sum(p.numel() for p in trained.codec.parameters())
-        table.add_row(
-            trained.name, trained.digest[:4].hex(), f"{trained.lmbda:g}", f"{parameters:,}"
-        )
+        lmbda = " ".join(f"{value:g}" for value in trained.lmbda)
+        model_id = trained.digest[:ID_BYTES].hex()
+        table.add_row(trained.name, model_id, lmbda, f"{parameters:,}")
+    if not table.rows and not failed:
+        _fail(f"no models in {models or models_folder()}; `dvc pull` fetches the trained ones")
     Console().print(table)
+    raise typer.Exit(int(failed))
+
+
+@app.command()
+def bench(
+    source: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="Audio; something like speech if none.")
+    ] = None,
+    model: ModelOption = None,
+    level: Level = None,
+    models: Models = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length that is coded.")] = 10.0,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of which the median counts.")] = 5,
+) -> None:
+    """Measure how long encoding and decoding take on one core, part by part."""
+    from rich.console import Console
+    from rich.table import Table
+
+    _skip_compressai_package()
+    from ecc import audio
+    from ecc.bench import PARTS, measure, speechlike
+    from ecc.codecs.ecc import EccCodec
+    from ecc.model.weights import ModelError, find_model
+
+    try:
+        codec = EccCodec(find_model(model, models), level)
+        samples = audio.read(source) if source else speechlike(seconds)
+    except (audio.AudioError, ModelError, ValueError) as error:
+        _fail(str(error))
+    samples = samples[: round(seconds * audio.SAMPLE_RATE)]
+    length = len(samples) / audio.SAMPLE_RATE
+    table = Table("", *PARTS, "all", "real-time factor", box=None)
+    for direction, parts in measure(codec, samples, runs).items():
+        all_parts = sum(parts)
+        cells = [f"{1000 * part:.0f} ms ({part / all_parts:.0%})" for part in parts]
+        table.add_row(direction, *cells, f"{1000 * all_parts:.0f} ms", f"{all_parts / length:.4f}")
+    console = Console()
+    console.print(f"{codec.version}, level {codec.level}: {length:.2f} s of speech, one core")
+    console.print(table)
+
+
+# ---------------------------------------------------------------------- what the commands share
+
+
+class _Failure(Exception):
+    """What is wrong with one file, in one line that names it."""
+
+
+def _fail(message: str) -> NoReturn:
+    _say(message)
+    raise typer.Exit(1)
+
+
+def _say(message: str) -> None:
+    typer.echo(f"ecc: {message}", err=True)
+
+
+def _name(path: str, direction: str) -> str:
+    return f"standard {direction}" if path == "-" else path
+
+
+def _jobs(
+    paths: list[str], out: Path | None, suffix: str, overwrite: bool
+) -> list[tuple[str, str]]:
+    """Each input with its output. Nothing is done where any output is not to be written."""
+    if out is not None:
+        if "-" in paths:
+            _fail("-: standard input has no name that its output in a folder could have")
+        jobs = [(source, str(out / f"{Path(source).stem}{suffix}")) for source in paths]
+    elif len(paths) == 2:
+        jobs = [(paths[0], paths[1])]
+    else:
+        _fail("give one input and its output, or any number of inputs and --out DIR")
+    inputs = {Path(source).resolve() for source, _ in jobs if source != "-"}
+    outputs: dict[Path, str] = {}
+    problems = []
+    for source, target in jobs:
+        if target == "-":
+            continue
+        path = Path(target).resolve()
+        if path in inputs:
+            problems.append(f"{target}: is an input")
+        elif path in outputs:
+            problems.append(f"{source}: would become {target}, as would {outputs[path]}")
+        elif path.is_dir():
+            problems.append(f"{target}: is a folder; --out writes into it")
+        elif path.exists() and not path.is_file():
+            problems.append(f"{target}: is no regular file; - writes into a pipe")
+        elif path.exists() and not overwrite:
+            problems.append(f"{target}: exists; --overwrite replaces it")
+        outputs[path] = source
+    for problem in problems:
+        _say(problem)
+    if problems:
+        raise typer.Exit(1)
+    return jobs
+
+
+def _work_through(
+    jobs: list[tuple[str, str]], work: Callable[[str, str, "Progress"], None]
+) -> None:
+    """Do the work of every job; one that fails does not keep the others from being done."""
+    failed = False
+    for number, (source, target) in enumerate(jobs, start=1):
+        try:
+            with _progress(f"{number}/{len(jobs)}" if len(jobs) > 1 else "") as progress:
+                work(source, target, progress)
+        except BrokenPipeError:  # nobody reads on
+            raise
+        except (_Failure, ValueError, OSError) as error:
+            failed = True
+            _say(_reason(source, error))
+    raise typer.Exit(int(failed))
+
+
+def _reason(source: str, error: Exception) -> str:
+    from ecc.audio import AudioError
+
+    if isinstance(error, (_Failure, AudioError)):
+        return str(error)
+    reason = error.strerror if isinstance(error, OSError) else error
+    return f"{_name(source, 'input')}: {reason}"
+
+
+def _progress(prefix: str = "") -> "Progress":
+    """A bar on stderr while something is worked on; none where nobody would see it move."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn(prefix), TextColumn("{task.description}", markup=False)
+    return Progress(
+        *columns,
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        redirect_stdout=False,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def _open(source: str) -> Iterator[BinaryIO]:
+    """A file, or all of standard input; seekable."""
+    if source != "-":
+        with Path(source).open("rb") as file:
+            yield file
+    else:
+        with tempfile.TemporaryFile() as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+            file.seek(0)
+            yield file
+
+
+@contextmanager
+def _output(target: str, suffix: str) -> Iterator[Path]:
+    """A path whose file becomes `target`, or goes to standard output, once it is whole."""
+    from ecc.files import atomic_path
+
+    if target == "-":
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"output{suffix}"
+            yield path
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        return
+    try:
+        with atomic_path(target) as path:
+            yield path
+    except OSError as error:
+        raise _Failure(f"{target}: {error.strerror}") from None
+
+
+def _skip_compressai_package() -> None:
+    """Import CompressAI's entropy models without the rest of it.
+
+    `import compressai` imports PyTorch Geometric and all else that any of its models might need,
+    which takes twice as long as all that coding needs. Its package stays empty here but for the
+    two functions that its entropy models ask it for; fit for a process that only codes.
+    """
+    spec = importlib.util.find_spec("compressai")
+    if "compressai" in sys.modules or spec is None:
+        return
+    package = importlib.util.module_from_spec(spec)
+    vars(package).update(available_entropy_coders=lambda: ["ans"], get_entropy_coder=lambda: "ans")
+    sys.modules["compressai"] = package

@@ -1,5 +1,6 @@
 """ECC behind the interface of the benchmark, and the Python API of a trained model."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import count, repeat
 from pathlib import Path
@@ -53,17 +54,41 @@ class EccCodec(Codec):
         """
         return b"".join(self.encode_chunks(samples))
 
-    def encode_chunks(self, samples: NDArray[np.float32]) -> Iterator[bytes]:
+    def encode_within(self, samples: NDArray[np.float32], kbps: float) -> bytes:
+        """`encode` at the highest level at which the file takes no more than `kbps`, whatever
+        `level` is.
+
+        The rate rises with the level, so that about log2(levels) encodings find it.
+
+        Raises:
+            ValueError: even the lowest level takes more, or as of `encode`.
+        """
+        files: dict[int, bytes] = {}
+
+        def rate(level: int) -> float:
+            files[level] = b"".join(self.encode_chunks(samples, level))
+            return 8 * len(files[level]) * SAMPLE_RATE / max(len(samples), 1) / 1000
+
+        best = bisect_right(range(self.codec.config.levels), kbps, key=rate) - 1
+        if best < 0:
+            raise ValueError(f"even level 0 takes {rate(0):.3f} kbps, not {kbps:g}")
+        return files[best]
+
+    def encode_chunks(
+        self, samples: NDArray[np.float32], level: int | None = None
+    ) -> Iterator[bytes]:
         """The pieces of the file in order: the header, then each chunk as soon as it is coded.
+        `level` stands in for that of the codec.
 
         Raises:
             ValueError: the samples are not a finite one-dimensional array.
         """
         x = _checked(samples)
-        header = Header(self.model_id, len(x), self.level, self.skip).pack()
+        level = self.level if level is None else level
+        header = Header(self.model_id, len(x), level, self.skip).pack()
         yield header
         places = (covered(header, number) for number in count())
-        chunks = self.codec.compress_chunks(x, self.level, self.skip, places)
+        chunks = self.codec.compress_chunks(x, level, self.skip, places)
         for number, (payload, _) in enumerate(chunks):
             yield pack_chunk(header, number, payload)
 

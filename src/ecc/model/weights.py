@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from ecc.model.codec import ECC
 from ecc.model.config import CodecConfig
 
 FORMAT = 2
+DEFAULT = "ecc"  # the model that is meant where none is named
 
 
 class ModelError(Exception):
@@ -102,32 +104,47 @@ def load_model(path: str | Path) -> TrainedModel:
     return TrainedModel(codec, header["name"], header["lmbda"], digest, header["info"])
 
 
-def list_models(folder: Path) -> list[Path]:
+def models_folder() -> Path:
+    """Where models are looked for unless a folder is given: $ECC_MODELS, or data/models, here or
+    in the checkout that this package is part of."""
+    if folder := os.environ.get("ECC_MODELS"):
+        return Path(folder)
+    here, checkout = Path("data/models"), Path(__file__).parents[3] / "data/models"
+    return here if here.is_dir() or not checkout.is_dir() else checkout
+
+
+def list_models(folder: Path | None = None) -> list[Path]:
     """The model files of a folder and the folders in it, by name."""
+    folder = models_folder() if folder is None else folder
     return sorted(folder.rglob("*.safetensors"), key=lambda path: (path.stem, str(path)))
 
 
-def find_model(name: str, folder: Path) -> Path:
-    """The file of the model `name`, which may itself be a path.
+def find_model(name: str | None, folder: Path | None = None) -> Path:
+    """The file of the model `name`, which may itself be a path; if None, that of `DEFAULT`, or of
+    the only model there is.
 
     Raises:
         ModelError: no such model; the message lists those there are.
     """
-    if name.endswith(".safetensors"):
+    if name is not None and name.endswith(".safetensors"):
         return Path(name)
+    folder = models_folder() if folder is None else folder
     paths = {path.stem: path for path in list_models(folder)}
+    if name is None:
+        name = next(iter(paths)) if len(paths) == 1 else DEFAULT
     if name not in paths:
         known = f"there are: {', '.join(paths)}" if paths else "`dvc pull` fetches the trained ones"
         raise ModelError(f"no model {name!r} in {folder}; {known}")
     return paths[name]
 
 
-def find_model_by_id(model_id: bytes, folder: Path) -> Path:
+def find_model_by_id(model_id: bytes, folder: Path | None = None) -> Path:
     """The model file whose SHA-256 starts with `model_id`, as a stream names it.
 
     Raises:
         ModelError: there is none in the folder.
     """
+    folder = models_folder() if folder is None else folder
     for path in list_models(folder):
         if hashlib.sha256(path.read_bytes()).digest().startswith(model_id):
             return path

@@ -1,0 +1,88 @@
+"""How long coding takes, part by part."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import wraps
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from ecc.codecs.ecc import EccCodec
+from ecc.data.speech import SAMPLE_RATE
+from ecc.model import rans
+
+PARTS = ("transform", "entropy networks", "coding")
+
+
+def measure(codec: EccCodec, samples: NDArray[np.float32], runs: int) -> dict[str, list[float]]:
+    """Seconds that each of `PARTS` takes to encode and to decode the samples [T], 16 kHz.
+
+    Seconds are those of the processor, with one thread: other work on the machine does not count.
+    The transform is the STFT with g_a or g_s, the coding that of symbols by ANS with all that
+    sorts them by table, the networks are the rest. Each time is the median of `runs`, after one
+    that does not count.
+    """
+    stream = codec.encode(samples)
+    calls: dict[str, Callable[[], object]] = {
+        "encode": lambda: codec.encode(samples),
+        "decode": lambda: codec.decode(stream),
+    }
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        times = {
+            name: [_time_parts(codec, call) for _ in range(runs + 1)][1:]
+            for name, call in calls.items()
+        }
+    finally:
+        torch.set_num_threads(threads)
+    return {name: [median(part) for part in zip(*of, strict=True)] for name, of in times.items()}
+
+
+def speechlike(seconds: float) -> NDArray[np.float32]:
+    """Syllables of a pulse train and noise through three formants, float32 [T], 16 kHz."""
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    pitch = 120 + 30 * np.sin(2 * np.pi * 0.7 * time)
+    pulses = np.diff(np.cumsum(pitch / SAMPLE_RATE) % 1, prepend=0) < 0
+    voice = pulses + 0.02 * np.random.default_rng(0).standard_normal(len(time))
+    for formant in (500, 1500, 2500):
+        pole = 0.97 * np.exp(2j * np.pi * formant / SAMPLE_RATE)
+        voice = lfilter([1], [1, -2 * pole.real, abs(pole) ** 2], voice)
+    voice = voice * np.maximum(np.sin(2 * np.pi * 2 * time), 0.001)  # four syllables in a second
+    return (0.3 * voice / np.abs(voice).max()).astype(np.float32)
+
+
+def _time_parts(codec: EccCodec, call: Callable[[], object]) -> list[float]:
+    clock = dict.fromkeys(PARTS, 0.0)
+
+    def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def run(*arguments: Any, **keywords: Any) -> Any:
+            start = time.process_time()
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                clock[part] += time.process_time() - start
+
+        return run
+
+    with ExitStack() as stack:
+        for part, owner, names in (
+            ("transform", codec.codec.transform, ("analyse", "synthesise")),
+            ("coding", rans.Encoder, ("push", "finish")),
+            ("coding", rans.Decoder, ("__init__", "pull", "finish")),
+        ):
+            for name in names:
+                replacement = timed(part, getattr(owner, name))
+                stack.enter_context(patch.object(owner, name, replacement))
+        start = time.process_time()
+        call()
+        elapsed = time.process_time() - start
+    clock["entropy networks"] = elapsed - clock["transform"] - clock["coding"]
+    return list(clock.values())
