@@ -117,8 +117,9 @@ def diagnose(
         raise ValueError("there are no streams")
     points = list(about["points"])
     tables: dict[str, list[Row]] = {}
-    for (test_set, point), group in index.groupby(["test_set", "point"], sort=False):
+    for _, group in index.groupby(["test_set", "point"], sort=False):
         rows = records(group)
+        test_set, point = rows[0]["test_set"], rows[0]["point"]
         clips = {clip["clip"]: clip for clip in records(test_sets[test_set])}
         jobs = [
             {
@@ -412,7 +413,7 @@ def timeline_rows(utterance: Utterance, samples: NDArray[np.float32]) -> list[Ro
     level = 10 * np.log10(np.maximum(power / max(power.max(), 1e-12), 10 ** (SPECTRUM_FLOOR / 10)))
     for hertz, row in zip(stft.f, np.rint(level).astype(int), strict=True):
         table[f"{hertz:g}"] = row
-    return pd.DataFrame(table).to_dict("records")
+    return records(pd.DataFrame(table))
 
 
 def _joined(utterances: Sequence[Utterance], *names: str) -> list[NDArray[Any]]:

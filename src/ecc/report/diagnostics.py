@@ -137,7 +137,7 @@ def _change(value: pd.Series, reference: pd.Series) -> pd.Series:
     return (100 * (value / reference - 1)).map("{:+.2f} %".format)
 
 
-def _per_million(lost: int, skipped: int) -> str:
+def _per_million(lost: float, skipped: float) -> str:
     return f"{1e6 * lost / skipped:.0f}" if skipped else "–"
 
 

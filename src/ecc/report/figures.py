@@ -199,7 +199,7 @@ def channel_bits(channels: pd.DataFrame) -> Figure:
     for part, rows in channels.groupby("part", sort=False):
         rows = rows.sort_values("spent", ascending=False)
         place = range(at, at + len(rows))
-        axes.bar(place, rows["spent"], width=1.0, label=f"spent, {part}", color=colours[part])
+        axes.bar(place, rows["spent"], width=1.0, label=f"spent, {part}", color=colours[str(part)])
         for column, (label, marker) in lines.items():
             axes.plot(place, rows[column], marker, color="0.15", markersize=4, label=label)
         at += len(rows) + 1
