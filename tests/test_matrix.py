@@ -1,0 +1,127 @@
+"""A stream decodes to the same symbols and the same y_hat whatever machine, library or company
+encodes and decodes it.
+
+What a machine is, is feigned by capping the instruction sets of PyTorch, oneDNN and MKL; threads,
+oneDNN on or off, batches and autocast vary within each process (`matrix_worker.py`).
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from golden.conftest import golden_model
+from matrix_worker import SETTINGS
+
+from ecc.data.speech import read_clip
+from ecc.model.weights import ModelError, list_models, load_model
+
+DATA = Path(__file__).parents[1] / "data"
+WORKER = Path(__file__).parent / "matrix_worker.py"
+MACHINES = {
+    "own": {},
+    "avx2": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    },
+    "sse": {
+        "ATEN_CPU_CAPABILITY": "default",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "MKL_CBWR": "COMPATIBLE",
+    },
+}
+
+
+def trained_model() -> Path:
+    for path in list_models(DATA / "models"):
+        try:
+            load_model(path)
+        except ModelError:
+            continue
+        return path
+    pytest.skip("data/models holds no trained model")
+
+
+def speech(clips: int, seconds: float) -> list[np.ndarray]:
+    """Speech of the test speakers, as much of each clip."""
+    samples = round(16000 * seconds)
+    table = DATA / "corpus" / "manifest.csv"
+    if not table.exists():
+        pytest.skip("data/corpus holds no speech")
+    rows = pd.read_csv(table)
+    rows = rows[(rows.samples >= samples) & (rows.split == "test")].sample(clips, random_state=0)
+    speech = [read_clip(DATA / "speech", row)[:samples] for row in rows.to_dict("records")]
+    return [clip.astype(np.float32) / 32768 for clip in speech]
+
+
+@pytest.fixture(scope="module", params=["golden", "trained"])
+def matrix(request, tmp_path_factory, voice) -> Path:
+    """A folder with what each machine said of the streams of all."""
+    folder = tmp_path_factory.mktemp("matrix")
+    if request.param == "golden":
+        model, clips = (
+            golden_model(tmp_path_factory.mktemp("model")),
+            [voice(1.0, s) for s in (0, 1)],
+        )
+        clips.append(voice(4.5))
+    else:
+        model, clips = trained_model(), speech(4, 2.0)
+        clips.append(np.concatenate(speech(11, 2.0)))
+    for number, clip in enumerate(clips):
+        np.save(folder / f"{number}.npy", clip)
+    workers = {
+        name: subprocess.Popen(
+            [sys.executable, "-W", "ignore", WORKER, model, folder, name],
+            env=os.environ | caps,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name, caps in MACHINES.items()
+    }
+    for worker in workers.values():
+        assert worker.stdout.readline() == "encoded\n"
+    for worker in workers.values():
+        worker.communicate("decode\n")
+        assert worker.returncode == 0
+    return folder
+
+
+def test_every_machine_decodes_what_every_machine_encodes(matrix):
+    said = {name: json.loads((matrix / f"{name}.json").read_text()) for name in MACHINES}
+    streams = said["own"].keys()
+    assert len(streams) >= 2 * 3 * len(MACHINES)
+    for stream in streams:
+        hashes = {
+            (name, setting): value
+            for name in MACHINES
+            for setting, value in said[name][stream].items()
+        }
+        assert len(hashes) == len(MACHINES) * (len(SETTINGS) + 1)
+        assert len(set(hashes.values())) == 1, (stream, hashes)
+    chunked = [stream for stream in streams if (matrix / stream).stat().st_size > 1000]
+    assert chunked
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="no instruction sets to cap")
+def test_in_float32_they_do_not(matrix):
+    # The control: the settings above do change what ordinary arithmetic makes of the same symbols.
+    said = {name: np.load(matrix / f"{name}.npz") for name in MACHINES}
+    kinds = [(name, company) for name in MACHINES for company in ("alone", "batch")]
+    chunks = {key.removesuffix(" alone y_hat") for key in said["own"] if "alone y_hat" in key}
+    total, differ = 0, {"y_hat": 0, "index": 0}
+    for chunk in chunks:
+        for one, other in combinations(kinds, 2):
+            for part in differ:
+                a, b = (said[name][f"{chunk} {company} {part}"] for name, company in (one, other))
+                differ[part] += (a != b).sum()
+            total += a.size
+    print(f"\nin float32, of {total} comparisons {differ} differ")
+    assert differ["y_hat"]
