@@ -7,22 +7,35 @@ from ecc.model.config import CodecConfig, EntropyConfig, TransformConfig
 TINY = TransformConfig(
     n_fft=128, hop=64, width=16, hidden=16, analysis_blocks=1, synthesis_blocks=1, channels=8
 )
+LEVELS = 3
+# Outputs that start at zero, of which an untrained codec would have nothing to show.
+SILENT = ("shift", "gain", "level", "parameter_nets.", "lrp_nets.")
 
 
-def tiny_codec(**entropy: object) -> ECC:
-    """A small untrained codec whose slices depend on each other and whose scales vary."""
+def raw_codec(levels: int = LEVELS, **entropy: object) -> ECC:
+    """A small untrained codec, whose slices depend on each other, whose scales vary and whose
+    levels differ. Its weights are as training would leave them."""
     torch.manual_seed(0)
     config = CodecConfig(
         transform=TINY,
         entropy=EntropyConfig(**({"slices": 4, "width": 16, "z_channels": 4} | entropy)),
+        levels=levels,
     )
     codec = ECC(config)
     with torch.no_grad():
         for name, parameter in codec.named_parameters():
-            if ("parameter_nets" in name or "lrp_nets" in name) and name.endswith("4.weight"):
-                parameter.normal_(std=0.1)
-    codec.eval().requires_grad_(False)
+            if name.endswith("weight") and any(part in name for part in SILENT):
+                parameter.normal_(std=0.2)
+            if name == "entropy.h_a.2.weight":
+                parameter.mul_(8)  # or z would be 0 throughout
+    return codec.eval().requires_grad_(False)
+
+
+def tiny_codec(levels: int = LEVELS, **entropy: object) -> ECC:
+    """`raw_codec` ready to code, as `load_model` would give it."""
+    codec = raw_codec(levels, **entropy)
     codec.update()
+    codec.entropy.double()
     return codec
 
 
