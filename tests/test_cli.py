@@ -174,7 +174,7 @@ def test_the_highest_level_within_a_rate(models, monkeypatch):
     second = np.zeros(16000, np.float32)
     for kbps, size in [(0.8, 100), (1.5, 100), (1.6, 200), (2.3, 200), (2.4, 300), (9.0, 300)]:
         assert len(codec.encode_within(second, kbps)) == size
-    with pytest.raises(ValueError, match=r"level 0 takes 0\.800 kbps, not 0\.79"):
+    with pytest.raises(ValueError, match=r"level 0 takes 0\.800 kbps, more than 0\.79"):
         codec.encode_within(second, 0.79)
 
 

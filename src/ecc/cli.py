@@ -342,7 +342,7 @@ def _fail(message: str) -> NoReturn:
 
 
 def _say(message: str) -> None:
-    typer.echo(f"ecc: {message}", err=True)
+    print(f"ecc: {message}", file=sys.stderr)
 
 
 def _name(path: str, direction: str) -> str:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from functools import cache
 from itertools import count, repeat
 from pathlib import Path
 
@@ -63,16 +64,18 @@ class EccCodec(Codec):
         Raises:
             ValueError: even the lowest level takes more, or as of `encode`.
         """
-        files: dict[int, bytes] = {}
+
+        @cache
+        def stream(level: int) -> bytes:
+            return b"".join(self.encode_chunks(samples, level))
 
         def rate(level: int) -> float:
-            files[level] = b"".join(self.encode_chunks(samples, level))
-            return 8 * len(files[level]) * SAMPLE_RATE / max(len(samples), 1) / 1000
+            return 8 * len(stream(level)) * SAMPLE_RATE / max(len(samples), 1) / 1000
 
         best = bisect_right(range(self.codec.config.levels), kbps, key=rate) - 1
         if best < 0:
-            raise ValueError(f"even level 0 takes {rate(0):.3f} kbps, not {kbps:g}")
-        return files[best]
+            raise ValueError(f"even level 0 takes {rate(0):.3f} kbps, more than {kbps:g}")
+        return stream(best)
 
     def encode_chunks(
         self, samples: NDArray[np.float32], level: int | None = None
