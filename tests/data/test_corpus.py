@@ -69,6 +69,13 @@ def test_only_test_speakers_of_the_sources_in_the_limits():
     assert sample(table, test_set(sources=["other"])).empty
 
 
+def test_a_set_for_validation_hears_only_its_speakers():
+    parts = [manifest({name: 5}, split=name) for name in ("train", "valid", "test")]
+    assert set(sample(pd.concat(parts), test_set(split="valid"))["speaker"]) == {"valid"}
+    with pytest.raises(ValueError, match="split"):
+        test_set(split="train")
+
+
 def test_speakers_by_their_whole_names():
     table = manifest({"vctk/p1": 2, "vctk/p2": 2, "libritts/1": 2, "1": 2})
     drawn = sample(table, test_set(speakers="vctk/p1|libritts/.+"))

@@ -5,7 +5,7 @@ import random
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pandas as pd
 from pydantic import Field, PositiveInt, field_validator, model_validator
@@ -28,11 +28,12 @@ class CorpusError(ValueError):
 
 
 class TestSet(Config):
-    """Utterances sampled from the test speakers of some sources."""
+    """Utterances sampled from the speakers of some sources who are in one split."""
 
     __test__ = False  # no test case, whatever pytest makes of the name
 
     sources: list[str]
+    split: Literal["valid", "test"] = "test"
     speakers: str | None = None  # a pattern that their whole names match; None takes all
     utterances: PositiveInt
     min_seconds: float = Field(ge=1.0)  # the metrics need a second
@@ -111,7 +112,7 @@ def sample(manifest: pd.DataFrame, test_set: TestSet) -> pd.DataFrame:
     more. What is drawn for a speaker does not depend on the other speakers.
     """
     pool = manifest[
-        (manifest["split"] == "test")
+        (manifest["split"] == test_set.split)
         & manifest["source"].isin(test_set.sources)
         & manifest["seconds"].between(test_set.min_seconds, test_set.max_seconds)
         & manifest["speaker"].str.fullmatch(test_set.speakers or ".*")
