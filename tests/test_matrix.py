@@ -72,13 +72,13 @@ def matrix(request, tmp_path_factory, voice) -> Path:
         )
         clips.append(voice(4.5))
     else:
-        model, clips = trained_model(), speech(4, 2.0)
-        clips.append(np.concatenate(speech(11, 2.0)))
+        model, clips = trained_model(), speech(2, 2.0)
+        clips.append(np.concatenate(speech(11, 2.0)))  # more than a chunk
     for number, clip in enumerate(clips):
         np.save(folder / f"{number}.npy", clip)
     workers = {
         name: subprocess.Popen(
-            [sys.executable, "-W", "ignore", WORKER, model, folder, name],
+            [sys.executable, "-W", "ignore", str(WORKER), str(model), str(folder), name],
             env=os.environ | caps,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
