@@ -56,12 +56,23 @@ def test_the_projects_own_params_are_valid() -> None:
             lambda p: p["codecs"]["ecc"].update(variant="rvw"),
             ["codecs.ecc.variant: unknown name 'rvw'"],
         ),
-        (lambda p: p["models"].update({"a/b": {"lmbda": 1.0}}), ["models.a/b", "pattern"]),
-        (lambda p: p["models"].update(a={"lmbda": -1.0}), ["models.a.lmbda: ", "not -1.0"]),
+        (lambda p: p["models"].update({"a/b": {"lmbda": [1.0]}}), ["models.a/b", "pattern"]),
+        (lambda p: p["models"].update(a={"lmbda": 1.0}), ["models.a.lmbda: ", "not 1.0"]),
+        (lambda p: p["models"].update(a={"lmbda": []}), ["models.a.lmbda: ", "not []"]),
+        (lambda p: p["models"].update(a={"lmbda": [1, -1]}), ["models.a.lmbda.1: ", "not -1"]),
+        (lambda p: p["models"].update(a={"lmbda": [2, 1]}), ["models.a: lmbda: ", "ascend"]),
+        (lambda p: p["models"].update(a={"lmbda": [1, 1]}), ["models.a: lmbda: ", "ascend"]),
         (
-            lambda p: p["models"].update(a={"lmbda": 1.0, "codec": {"entropy": {"slice": 3}}}),
+            lambda p: p["models"].update(a={"lmbda": [*range(1, 66)]}),
+            ["models.a: levels: ", "not 65"],
+        ),
+        (
+            lambda p: p["models"].update(a={"lmbda": [1.0], "codec": {"entropy": {"slice": 3}}}),
             ["models.a", "entropy.slice: unknown key"],
         ),
+        (lambda p: p["train"].update(optimizer="sgd"), ["train.optimizer: ", "not 'sgd'"]),
+        (lambda p: p["train"].update(processes=0), ["train.processes: ", "not 0"]),
+        (lambda p: p["codec"]["entropy"].update(skip=16), ["codec.entropy.skip: ", "not 16"]),
     ],
 )
 def test_one_line_names_the_key(tmp_path: Path, edit: Edit, lines: list[str]) -> None:
@@ -102,10 +113,11 @@ def test_a_number_with_an_exponent_is_a_number(tmp_path: Path) -> None:
 
 
 def test_a_model_has_its_own_patches(tmp_path: Path) -> None:
-    patched = {"lmbda": 2.0, "codec": {"entropy": {"lrp": False}}, "train": {"steps": 7}}
+    patched = {"lmbda": [2.0, 3.0], "codec": {"entropy": {"lrp": False}}, "train": {"steps": 7}}
     study = load(write(tmp_path / "params.yaml", lambda p: p["models"].update(small=patched)))
     model, codec, train = study.model("small")
-    assert (model.lmbda, codec.entropy.lrp, train.steps) == (2.0, False, 7)
+    assert (model.lmbda, codec.entropy.lrp, train.steps) == ([2.0, 3.0], False, 7)
+    assert codec.levels == 2  # one for each λ
     assert codec.transform == study.codec.transform
     with pytest.raises(ParamsError, match="no model 'large'"):
         study.model("large")

@@ -116,11 +116,22 @@ def test_a_failing_program_gives_its_last_words():
         pipe(command, b"")
 
 
-def test_points_of_a_variant_are_its_models():
+def test_points_of_a_variant_are_the_levels_of_its_models():
     config = CodecConfig(**{"class": "a.b:C", "label": "C", "variant": "ecc"})
-    assert config.resolve_points({"ecc-1": "ecc", "rvq-1": "rvq"}) == {
-        "ecc-1": {"model": "data/models/ecc/ecc-1.safetensors"}
+    models = {"one": ("ecc", 1), "rvq-1": ("rvq", 3), "many": ("ecc", 11)}
+    one, many = (f"data/models/ecc/{name}.safetensors" for name in ("one", "many"))
+    points = config.resolve_points(models)
+    assert points == {"one": {"model": one, "level": 0}} | {
+        f"many.{level}": {"model": many, "level": level} for level in range(11)
     }
+    assert list(points) == ["one", *(f"many.{level}" for level in range(11))]
+    for name in points:  # a point also names a folder
+        CodecConfig(**{"class": "a.b:C", "label": "C", "points": {name: {}}})
+
+
+def test_points_of_others_stay_what_they_are():
+    config = CodecConfig(**{"class": "a.b:C", "label": "C", "points": {"6k": {"bitrate": 6000}}})
+    assert config.resolve_points({"ecc": ("ecc", 8)}) == {"6k": {"bitrate": 6000}}
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,16 @@
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
-from model.conftest import tiny_codec
+from model.conftest import LEVELS, raw_codec
+from safetensors import safe_open
+from safetensors.torch import save_file
 
+from ecc.model import exact
 from ecc.model.weights import (
+    FORMAT,
     ModelError,
     find_model,
     find_model_by_id,
@@ -11,27 +19,79 @@ from ecc.model.weights import (
     save_model,
 )
 
+LMBDA = [1.0, 2.5, 8.0]
 
-def test_a_loaded_model_codes_as_the_saved_one(tmp_path):
-    codec = tiny_codec()
-    save_model(codec, tmp_path / "m.safetensors", "m", 2.5, {"steps": 3})
+
+def save_tiny(path, name="m", **entropy):
+    codec = raw_codec(**entropy)
+    save_model(codec, path, name, LMBDA, {"steps": 3})
+    return codec
+
+
+def rewrite(path, change):
+    """Apply `change` to the header and the tensors of a model file."""
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["ecc"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    change(header, tensors)
+    save_file(tensors, path, metadata={"ecc": json.dumps(header)})
+
+
+@pytest.mark.parametrize("entropy", [{}, {"hyperprior": False}, {"lrp": False, "attention": 0}])
+def test_a_loaded_model_codes_as_the_saved_one(tmp_path, entropy):
+    codec = save_tiny(tmp_path / "m.safetensors", **entropy)
+    codec.entropy.double()
     trained = load_model(tmp_path / "m.safetensors")
-    assert (trained.name, trained.lmbda, trained.info) == ("m", 2.5, {"steps": 3})
+    assert (trained.name, trained.lmbda, trained.info) == ("m", LMBDA, {"steps": 3})
+    assert trained.codec.config == codec.config
     x = torch.sin(torch.arange(5000) / 7)
-    streams = list(codec.compress_chunks(x, 5))
-    assert list(trained.codec.compress_chunks(x, 5)) == streams
+    for level in range(LEVELS):
+        (stream, encoded), *rest = codec.compress_chunks(x, level, 5)
+        assert not rest
+        (loaded, _) = next(trained.codec.compress_chunks(x, level, 5))
+        assert loaded == stream
+        (frames,) = codec.chunks(5000)
+        decoded = trained.codec.decompress(stream, frames, level, 5)
+        assert torch.equal(decoded.y_hat, encoded.y_hat)
+
+
+def test_a_loaded_model_is_exact(tmp_path):
+    save_tiny(tmp_path / "m.safetensors")
+    codec = load_model(tmp_path / "m.safetensors").codec
+    exact.check(codec)
+    assert all(p.dtype == torch.float64 for p in codec.entropy.parameters())
+    assert all(p.dtype == torch.float32 for p in codec.transform.parameters())
+
+
+def test_half_precision_keeps_the_grid():
+    # Every multiple of the step that rounding to half precision could meet.
+    steps = torch.from_numpy(np.unique(np.geomspace(1, 2**29, 100_000).round()))
+    weights = steps * exact.WEIGHT_STEP
+    halves = weights.half().double()
+    assert torch.equal(halves, torch.round(halves / exact.WEIGHT_STEP) * exact.WEIGHT_STEP)
+    assert torch.equal(halves[steps < 2**11], weights[steps < 2**11])
+
+
+def test_saving_again_changes_nothing(tmp_path):
+    save_tiny(tmp_path / "a.safetensors")
+    trained = load_model(tmp_path / "a.safetensors")
+    trained.codec.entropy.float()
+    weights = {key: p.clone() for key, p in trained.codec.named_parameters()}
+    save_model(trained.codec, tmp_path / "b.safetensors", "m", LMBDA, {"steps": 3})
+    for key, parameter in trained.codec.named_parameters():
+        if not key.endswith("quantiles"):  # which `update` searches for anew
+            assert torch.equal(parameter, weights[key]), key
 
 
 def test_equal_models_make_equal_files(tmp_path):
     for name in ("a", "b"):
-        save_model(tiny_codec(), tmp_path / name, "m", 1.0, {"steps": 1, "processes": 1})
+        save_tiny(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_weights_take_two_bytes_each(tmp_path):
-    codec = tiny_codec()
-    save_model(codec, tmp_path / "m.safetensors", "m", 1.0, {})
-    tables = sum(4 * b.numel() for b in codec.buffers())
+    codec = save_tiny(tmp_path / "m.safetensors")
+    tables = sum(b.element_size() * b.numel() for b in codec.buffers())
     weights = sum(2 * p.numel() for p in codec.parameters())
     assert (tmp_path / "m.safetensors").stat().st_size < weights + tables + 20_000
 
@@ -41,17 +101,60 @@ def test_bad_files_are_named(tmp_path, content):
     path = tmp_path / "bad.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"bad\.safetensors"):
+    with pytest.raises(ModelError, match=r"bad\.safetensors") as error:
+        load_model(path)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("version", [FORMAT - 1, FORMAT + 1, None])
+def test_another_format_is_refused(tmp_path, version):
+    path = tmp_path / "m.safetensors"
+    save_tiny(path)
+    rewrite(path, lambda header, _: header.update(format=version))
+    with pytest.raises(ModelError, match=rf"m\.safetensors: not a model of format {FORMAT}"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(1e-5, "not fixed-point"), (float("nan"), "not fixed"), (6e4, "large")]
+)
+def test_weights_that_are_not_exact_are_refused(tmp_path, value, message):
+    path = tmp_path / "m.safetensors"
+    save_tiny(path)
+
+    def spoil(_, tensors):
+        tensors["entropy.h_s_in.weight"][0, 0] = value
+
+    rewrite(path, spoil)
+    with pytest.raises(ModelError, match=rf"m\.safetensors: weights.*{message}"):
         load_model(path)
 
 
 def test_models_are_found_by_name_and_by_id(tmp_path):
     for name in ("one", "two"):
-        save_model(tiny_codec(), tmp_path / "ecc" / f"{name}.safetensors", name, 1.0, {})
+        save_tiny(tmp_path / "ecc" / f"{name}.safetensors", name)
     assert [path.stem for path in list_models(tmp_path)] == ["one", "two"]
     two = find_model("two", tmp_path)
-    assert find_model_by_id(load_model(two).digest[:4], tmp_path) == two
+    assert find_model_by_id(load_model(two).digest[:3], tmp_path) == two
     with pytest.raises(ModelError, match="there are: one, two"):
         find_model("three", tmp_path)
-    with pytest.raises(ModelError, match="00000000"):
-        find_model_by_id(b"\0\0\0\0", tmp_path)
+    with pytest.raises(ModelError, match="000000"):
+        find_model_by_id(b"\0\0\0", tmp_path)
+
+
+def test_without_a_name_the_default_or_the_only_model_is_meant(tmp_path, monkeypatch):
+    only = tmp_path / "one.safetensors"
+    save_tiny(only, "one")
+    assert find_model(None, tmp_path) == only
+    save_tiny(tmp_path / "two.safetensors", "two")
+    with pytest.raises(ModelError, match=r"no model 'ecc' in .*; there are: one, two"):
+        find_model(None, tmp_path)
+    save_tiny(tmp_path / "ecc.safetensors", "ecc")
+    assert find_model(None, tmp_path).stem == "ecc"
+    monkeypatch.setenv("ECC_MODELS", str(tmp_path))
+    assert find_model("two") == tmp_path / "two.safetensors"
+    assert len(list_models()) == 3
+    assert find_model_by_id(load_model(only).digest[:3]) == only
+    with pytest.raises(ModelError, match="dvc pull"):
+        find_model(None, tmp_path / "nowhere")
+    assert find_model("some/where.safetensors") == Path("some/where.safetensors")

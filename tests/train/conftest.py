@@ -36,7 +36,11 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path
 
 
+LMBDA = [4.0, 20.0]
+
+
 def make_run(corpus: Path, name: str, **train: object) -> Run:
+    """A training of a tiny model with two levels."""
     settings = {
         "steps": 12,
         "batch": 2,
@@ -61,9 +65,10 @@ def make_run(corpus: Path, name: str, **train: object) -> Run:
                 channels=8,
             ),
             entropy=EntropyConfig(slices=2, width=16, z_channels=4),
+            levels=len(LMBDA),
         ),
         train=TrainConfig.model_validate(settings | train),
-        lmbda=10.0,
+        lmbda=LMBDA,
         manifest=corpus / "manifest.csv",
         speech=corpus / "speech",
         checkpoints=folder / "checkpoints",

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -7,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from train.conftest import make_run
+from torch import nn
+from train.conftest import LMBDA, make_run
 
 import ecc.train.trainer as trainer
+from ecc.model.codec import ECC
 from ecc.model.weights import load_model
-from ecc.train.trainer import TrainingDivergedError, learning_rate, train
+from ecc.train.trainer import Trainer, TrainingDivergedError, learning_rate, train
 
 
 class Killed(BaseException):
@@ -33,9 +36,11 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", dying)
 
 
-@pytest.mark.parametrize("step", [1, 6, 12])
-def test_a_killed_run_ends_as_one_that_was_not(corpus, monkeypatch, step):
-    whole, killed = make_run(corpus, "whole"), make_run(corpus, "killed")
+@pytest.mark.parametrize(
+    ("optimizer", "step"), [("muon", 1), ("muon", 6), ("muon", 12), ("adam", 6)]
+)
+def test_a_killed_run_ends_as_one_that_was_not(corpus, monkeypatch, optimizer, step):
+    whole, killed = (make_run(corpus, name, optimizer=optimizer) for name in ("whole", "killed"))
     killed = replace(killed, name="whole")
     train(whole)
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -56,22 +61,144 @@ def test_a_checkpoint_of_other_inputs_is_not_resumed(corpus, monkeypatch):
     run = make_run(corpus, "one")
     train(run)
     first = run.weights.read_bytes()
-    train(replace(run, lmbda=1.0, identity="two"))
+    other = [1.0, 2.0]
+    train(replace(run, lmbda=other, identity="two"))
     second = run.weights.read_bytes()
-    fresh = replace(make_run(corpus, "fresh"), name="one", lmbda=1.0)
+    fresh = replace(make_run(corpus, "fresh"), name="one", lmbda=other)
     train(fresh)
     assert first != second == fresh.weights.read_bytes()
 
 
-def test_training_lowers_the_loss_and_the_model_codes(corpus):
-    run = make_run(corpus, "long", steps=60, learning_rate=3e-3, valid_steps=20, ema=0.9)
+def network(run) -> Trainer:
+    return Trainer(run, torch.device("cpu"), world=1, rank=0)
+
+
+def test_what_a_run_goes_on_from_is_all_that_steps_depend_on(corpus):
+    run = make_run(corpus, "one", steps=3)
     train(run)
-    losses = pd.read_csv(run.logs / "plots/metrics/valid/distortion.tsv", sep="\t")["distortion"]
-    assert losses.iloc[-1] < 0.9 * losses.iloc[0]
-    codec = load_model(run.weights).codec
+    going, resumed = network(make_run(corpus, "other", steps=3)), network(run)
+    for _ in range(3):
+        going._train_step()
+        going.step += 1
+    state, other = going.codec.state_dict(), resumed.codec.state_dict()
+    assert all(torch.equal(state[key], other[key]) for key in state)
+    muon = [optimizer for optimizer in resumed.optimizers if "momentum" in optimizer.defaults]
+    (momentum,) = [optimizer.state_dict()["state"] for optimizer in muon]
+    assert any(entry["momentum_buffer"].any() for entry in momentum.values())
+    # The step after it is the same too, which an optimizer that forgot would not take.
+    for each in (going, resumed):
+        each._train_step()
+    state, other = going.codec.state_dict(), resumed.codec.state_dict()
+    assert all(torch.equal(state[key], other[key]) for key in state)
+
+
+@pytest.mark.parametrize(("optimizer", "count"), [("adam", 1), ("muon", 2)])
+def test_every_weight_has_one_optimizer_and_moves(corpus, optimizer, count):
+    trained = network(make_run(corpus, optimizer, optimizer=optimizer, rate_ramp=0.0))
+    assert len(trained.optimizers) == count
+    owned = [
+        parameter
+        for one in trained.optimizers
+        for group in one.param_groups
+        for parameter in group["params"]
+    ]
+    learnt = {name: p for name, p in trained.codec.named_parameters() if p.requires_grad}
+    assert sorted(map(id, owned)) == sorted(map(id, learnt.values()))
+    with torch.no_grad():
+        trained.codec.entropy.z_gain.weight.fill_(3.0)  # or z_hat is 0, of which nothing is learnt
+    before = {name: p.detach().clone() for name, p in learnt.items()}
+    # More than one step: what feeds a layer that starts at zero has no gradient in the first.
+    for trained.step in range(3):
+        trained._train_step()
+    assert [name for name, p in learnt.items() if torch.equal(p, before[name])] == []
+    quantiles = trained.codec.entropy.bottleneck.quantiles
+    assert not quantiles.requires_grad
+
+
+def test_muon_takes_all_matrices_and_nothing_else(corpus):
+    trained = network(make_run(corpus, "muon", optimizer="muon"))
+    names = {id(p): name for name, p in trained.codec.named_parameters()}
+    taken = {names[id(p)] for group in trained.optimizers[1].param_groups for p in group["params"]}
+    assert taken == {
+        f"{name}.weight"
+        for name, layer in trained.codec.named_modules()
+        if isinstance(layer, nn.Linear)
+    }
+    assert {"transform.g_a.embed.weight", "entropy.h_s.1.weight"} <= taken
+
+
+def test_optimizers_train_differently_and_at_one_learning_rate(corpus):
+    runs = {name: network(make_run(corpus, name, optimizer=name)) for name in ("adam", "muon")}
+    before = runs["adam"].codec.transform.g_a.trunk[0].expand.weight.detach().clone()
+    steps = {}
+    for name, trained in runs.items():
+        for trained.step in range(2):  # of the warm-up: full learning rate at the second
+            trained._train_step()
+        rates = {group["lr"] for one in trained.optimizers for group in one.param_groups}
+        assert rates == {learning_rate(trained.config, 1)}
+        steps[name] = trained.codec.transform.g_a.trunk[0].expand.weight.detach() - before
+    assert not torch.equal(steps["adam"], steps["muon"])
+    # Muon's updates are made as large as Adam's, which are about the learning rate each.
+    size = {name: step.square().mean().sqrt().item() for name, step in steps.items()}
+    assert 0.1 < size["muon"] / size["adam"] < 2
+
+
+def test_validation_scores_each_level_by_its_lambda(corpus):
+    run = make_run(corpus, "levels")
+    train(run)
+    logged = json.loads((run.logs / "metrics.json").read_text())
+    assert set(logged["valid"]) == {"4", "20", "loss"}
+    losses = [
+        logged["valid"][f"{lmbda:g}"]["distortion"] + logged["valid"][f"{lmbda:g}"]["kbps"] / lmbda
+        for lmbda in LMBDA
+    ]
+    assert logged["valid"]["loss"] == pytest.approx(sum(losses) / 2, rel=1e-5)
+    for lmbda in LMBDA:
+        scores = logged["valid"][f"{lmbda:g}"]
+        assert 0 <= scores["skipped"] <= 1
+        assert 0 < scores["z_share"] < 1
+        assert scores["kbps"] > 0
+        table = run.logs / f"plots/metrics/valid/{lmbda:g}/kbps.tsv"
+        assert list(pd.read_csv(table, sep="\t")["step"]) == [4, 8, 12]
+    assert logged["step"] == 12
+    assert logged["seconds"] > 0
+
+
+def test_levels_start_with_steps_of_their_own_and_the_higher_spends_more(corpus):
+    trained = network(make_run(corpus, "start"))
+    for gain in (trained.codec.transform.g_a.gain, trained.codec.transform.g_s.gain):
+        assert (gain.weight[1] > gain.weight[0]).all()
+        torch.testing.assert_close(gain.weight.mean(dim=0), torch.zeros(8))
+    scores = trained._validate()
+    assert scores["valid/20/kbps"] > scores["valid/4/kbps"]
+
+
+def test_one_level_starts_without_gain():
+    codec = ECC(make_run(Path(), "one").codec.model_copy(update={"levels": 1}))
+    codec.spread_levels([30.0])
+    assert not codec.transform.g_a.gain.weight.any()
+
+
+def test_training_lowers_the_loss_and_every_level_codes(corpus):
+    run = make_run(corpus, "long", steps=60, learning_rate=3e-3, valid_steps=20, ema=0.9)
+    untrained = network(run)._validate()
+    train(run)
+    for lmbda in LMBDA:
+        table = run.logs / f"plots/metrics/valid/{lmbda:g}/distortion.tsv"
+        losses = pd.read_csv(table, sep="\t")["distortion"]
+        assert losses.iloc[-1] < losses.iloc[0]
+        assert losses.iloc[-1] < 0.8 * untrained[f"valid/{lmbda:g}/distortion"]
+    trained = load_model(run.weights)
+    assert (trained.lmbda, trained.codec.config.levels) == (LMBDA, 2)
     x = torch.sin(torch.arange(4000) / 5) * 0.1
-    streams = list(codec.compress_chunks(x, codec.config.entropy.skip))
-    assert len(torch.cat(list(codec.decompress_chunks(streams, 4000, 5)))) == 4000
+    codec = trained.codec
+    for level in range(2):
+        ((stream, encoded),) = codec.compress_chunks(x, level, codec.config.entropy.skip)
+        (frames,) = codec.chunks(4000)
+        decoded = codec.decompress(stream, frames, level, codec.config.entropy.skip)
+        assert torch.equal(decoded.y_hat, encoded.y_hat)
+        (x_hat,) = codec.synthesise_chunks([decoded.y_hat], 4000, level)
+        assert len(x_hat) == 4000
 
 
 def test_nan_stops_the_run_and_keeps_the_checkpoint(corpus, monkeypatch):
@@ -110,17 +237,21 @@ import torch
 torch.set_num_threads(1)
 from train.conftest import make_run
 from ecc.train.trainer import train
-train(make_run(Path({corpus!r}), "two", batch=1, steps=4))
+train(make_run(Path({corpus!r}), "two", batch=1, steps=int(sys.argv[1])))
 """
 
 
-def test_two_processes_train_one_model(corpus):
+def test_two_processes_train_one_model_and_go_on(corpus):
     script = corpus / "two.py"
     tests = str(Path(__file__).parents[1])
     script.write_text(TWO_PROCESSES.format(tests=tests, corpus=str(corpus)))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [*command, "--standalone", str(script)], check=True, env=environment, timeout=240
-    )
-    assert load_model(corpus / "two" / "model.safetensors").info == {"steps": 4, "processes": 2}
+    for steps in (2, 4):  # the second goes on from the first's checkpoint
+        subprocess.run([*command, str(script), str(steps)], check=True, env=environment)
+        trained = load_model(corpus / "two" / "model.safetensors")
+        assert trained.info == {"steps": steps, "processes": 2}
+    logged = json.loads((corpus / "two" / "logs" / "metrics.json").read_text())
+    assert logged["step"] == 4
+    rates = pd.read_csv(corpus / "two/logs/plots/metrics/valid/4/kbps.tsv", sep="\t")
+    assert list(rates["step"]) == [2, 4]
