@@ -78,7 +78,7 @@ def part_table(parts: pd.DataFrame) -> pd.DataFrame:
                     for part, kbps in zip(group["part"], group["kbps"], strict=True)
                 },
                 "skipped": f"{100 * skipped / y['elements'].sum():.1f} %",
-                "saved": f"{100 * y['kbps_saved'].sum() / total:.1f} %",
+                "saved": f"{100 * y['kbps_saved'].sum() / total:.2f} %",
                 "lost of a million": _per_million(y["lost"].sum(), skipped),
             }
         )
