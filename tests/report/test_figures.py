@@ -59,18 +59,20 @@ def test_overhead_is_in_percent_of_the_estimate(rd, styles):
 
 def test_training_curves_read_what_dvclive_wrote(tmp_path):
     assert figures.training_curves(tmp_path) is None
-    for model, values in (("ecc-1", [3.0, 2.0]), ("ecc-2", [4.0, 1.0])):
-        folder = tmp_path / model / "plots" / "metrics" / "valid"
+    for lmbda, values in (("100", [3.0, 2.0]), ("20", [4.0, 1.0])):
+        folder = tmp_path / "ecc" / "plots" / "metrics" / "valid" / lmbda
         folder.mkdir(parents=True)
-        table = pd.DataFrame({"step": [0, 100], "loss": values})
-        table.to_csv(folder / "loss.tsv", sep="\t", index=False)
+        for metric in ("distortion", "kbps"):
+            table = pd.DataFrame({"step": [0, 100], metric: values})
+            table.to_csv(folder / f"{metric}.tsv", sep="\t", index=False)
     figure = figures.training_curves(tmp_path)
-    assert [axes.get_title() for axes in figure.axes] == ["valid/loss"]
-    lines = figure.axes[0].get_lines()
-    assert [(line.get_label(), list(line.get_ydata())) for line in lines] == [
-        ("ecc-1", [3.0, 2.0]),
-        ("ecc-2", [4.0, 1.0]),
-    ]
+    assert [axes.get_title() for axes in figure.axes] == ["distortion", "kbps"]
+    for axes in figure.axes:
+        lines = axes.get_lines()
+        assert [(line.get_label(), list(line.get_ydata())) for line in lines] == [
+            ("ecc, λ = 20", [4.0, 1.0]),
+            ("ecc, λ = 100", [3.0, 2.0]),
+        ]
 
 
 def test_leaving_a_codec_out_does_not_recolour_the_others(rd, styles):

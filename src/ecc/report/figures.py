@@ -23,7 +23,7 @@ METRIC_LABELS = {
     "log_mel_distance": "log-mel distance, dB ↓",
 }
 """What tables and figures call a metric; an arrow says that less is better."""
-TRAINING_METRICS = ("valid/loss", "valid/distortion", "valid/kbps")
+TRAINING_METRICS = ("distortion", "kbps")
 DPI = 100
 
 
@@ -121,28 +121,23 @@ def rate_overhead(rd: pd.DataFrame, styles: Styles) -> Figure:
 
 
 def training_curves(folder: Path) -> Figure | None:
-    """`TRAINING_METRICS` of each model below `folder`, as DVCLive logged them; None if nothing.
+    """`TRAINING_METRICS` on validation speech for each λ of each model below `folder`, as DVCLive
+    logged them; None if nothing.
 
-    Reads `<folder>/<model>/plots/metrics/<metric>.tsv`: columns step and the metric's last name.
+    Reads `<folder>/<model>/plots/metrics/valid/<λ>/<metric>.tsv`: columns step and the metric.
     """
-    logs = {
-        metric: sorted(folder.glob(f"*/plots/metrics/{metric}.tsv")) for metric in TRAINING_METRICS
-    }
-    logs = {metric: paths for metric, paths in logs.items() if paths}
-    if not logs:
-        return None
-    models = sorted(
-        {path.relative_to(folder).parts[0] for paths in logs.values() for path in paths}
+    runs = sorted(
+        {path.parent for path in folder.glob("*/plots/metrics/valid/*/*.tsv")},
+        key=lambda run: (run.relative_to(folder).parts[0], float(run.name)),
     )
-    colours = dict(zip(models, sns.color_palette("viridis", len(models)), strict=True))
-    figure, panels = _panels(len(logs))
-    for axes, (metric, paths) in zip(panels, logs.items(), strict=True):
-        for path in paths:
-            model = path.relative_to(folder).parts[0]
-            table = pd.read_csv(path, sep="\t")
-            axes.plot(
-                table["step"], table[metric.rpartition("/")[2]], color=colours[model], label=model
-            )
+    if not runs:
+        return None
+    figure, panels = _panels(len(TRAINING_METRICS))
+    for axes, metric in zip(panels, TRAINING_METRICS, strict=True):
+        for run, colour in zip(runs, sns.color_palette("viridis", len(runs)), strict=True):
+            table = pd.read_csv(run / f"{metric}.tsv", sep="\t")
+            label = f"{run.relative_to(folder).parts[0]}, λ = {run.name}"
+            axes.plot(table["step"], table[metric], color=colour, label=label)
         axes.set_title(metric)
         axes.set_xlabel("step")
     _legend(figure, panels)
