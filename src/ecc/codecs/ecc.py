@@ -164,7 +164,7 @@ class EccCodec(Codec):
 
     def estimated_bits(self, samples: NDArray[np.float32]) -> float:
         """-log2 of the likelihood of the symbols of these samples."""
-        return self.codec.estimated_bits(_checked(samples), self.level)
+        return self.codec.estimated_bits(_checked(samples), self.level, self.skip)
 
 
 def _checked(samples: NDArray[np.float32]) -> torch.Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ecc.data.speech import SAMPLE_RATE
 from ecc.model import exact
 from ecc.model.config import CodecConfig
-from ecc.model.entropy import EntropyModel, Latent
+from ecc.model.entropy import EntropyModel, Estimator, Latent
 from ecc.model.transform import Transform
 
 # Latent frames that are coded together, and those on either side that the transform sees too,
@@ -100,11 +100,12 @@ class ECC(nn.Module):
             yield self.entropy.compress(y, level, skip, own)
 
     @torch.inference_mode()
-    def estimated_bits(self, x: Tensor, level: int) -> float:
-        """Bits of the samples x [T] by the likelihoods, rounded as in coding."""
+    def estimated_bits(self, x: Tensor, level: int, skip: int) -> float:
+        """Bits of the samples x [T] by the likelihoods, rounded and skipped as in coding."""
         total = 0.0
         for y in self.latents(x, level):
-            _, bits = self.entropy(y, torch.tensor([level]))
+            estimator = Estimator(self.entropy.gaussian, skip, training=False)
+            _, bits = self.entropy(y, torch.tensor([level]), estimator)
             total += (bits["z"].sum() + bits["slices"].sum()).item()
         return total
 

@@ -296,9 +296,7 @@ class EntropyModel(nn.Module):
             self._tables = _coding_tables(self.gaussian), z_tables
         return self._tables
 
-    def costs(
-        self, latent: Latent, level: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def costs(self, latent: Latent, level: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Bits of each symbol of z and of y, in their shapes, under the tables that code them;
         of a skipped one what it would cost."""
         y_tables, z_tables = self.tables()
