@@ -28,7 +28,7 @@ def digest(*paths: str) -> str:
 
 
 def validate() -> None:
-    stages = ["fetch", "corpus", "train", "weights", "score", "aggregate", "report"]
+    stages = ["fetch", "corpus", "train", "weights", "score", "diagnose", "aggregate", "report"]
     stages += [f"{stage}-{codec}" for stage in ("encode", "decode") for codec in STUDY["codecs"]]
     for stage in stages:
         put(f"data/fingerprints/{stage}.txt", stage)
@@ -83,13 +83,18 @@ def score(codec: str) -> None:
     put(f"data/scores/{codec}.csv", digest(f"data/decoded/{codec}"))
 
 
+def diagnose(codec: str) -> None:
+    put(f"reports/diagnostics/{codec}/bits.csv", digest(f"data/streams/{codec}"))
+    put(f"data/diagnostics/{codec}/timeline.csv", digest(f"data/streams/{codec}"))
+
+
 def aggregate() -> None:
     for table in ("rd", "bd_rate", "matched_rate", "codecs", "absent", "failures"):
         put(f"reports/{table}.csv", digest("data/scores"))
 
 
 def report() -> None:
-    put("reports/report.md", digest("reports/rd.csv", "reports/training"))
+    put("reports/report.md", digest("reports/rd.csv", "reports/diagnostics", "reports/training"))
     put("reports/figures/rd.png", digest("reports/rd.csv"))
 
 

@@ -21,17 +21,19 @@ study:
   sources: [debian, english]
   test_sets: [default]
   codecs: [ecc, rvq, opus]
+  diagnose: [ecc]
 sources:
   debian: {kind: debian}
   english: {kind: github}
 test_sets:
   default: {sources: [debian], utterances: 4}
-codec: {width: 3}
-train: {steps: 100}
+codec: {transform: {width: 64}}
+train: {steps: 100, learning_rate: 0.001, processes: 2, batch: 10, optimizer: adam,
+        crop: {frames: 50}}
 models:
-  ecc-1: {variant: ecc, lmbda: 1.0}
-  ecc-2: {variant: ecc, lmbda: 2.0}
-  rvq-1: {variant: rvq, lmbda: 1.0}
+  ecc-1: {variant: ecc, lmbda: [1.0]}
+  ecc-2: {variant: ecc, lmbda: [2.0, 4.0]}
+  rvq-1: {variant: rvq, lmbda: [1.0]}
 codecs:
   ecc: {class: "ecc.codecs.ecc:EccCodec", label: ECC, variant: ecc}
   rvq: {class: "ecc.codecs.ecc:EccCodec", label: RVQ, variant: rvq}
@@ -41,7 +43,7 @@ report: {bootstrap: 100}
 """
 EVERYTHING = {
     "validate", "fetch@debian", "fetch@english", "corpus", "train@ecc-1", "train@ecc-2",
-    "train@rvq-1", "weights", "aggregate", "report",
+    "train@rvq-1", "weights", "diagnose@ecc", "aggregate", "report",
     *(f"{stage}@{codec}" for stage in ("encode", "decode", "score")
       for codec in ("ecc", "rvq", "opus")),
 }  # fmt: skip
@@ -130,17 +132,18 @@ def test_a_second_run_does_nothing(clone: Clone) -> None:
 
 
 def test_a_changed_lambda_trains_that_model_alone_and_changed_back_none(clone: Clone) -> None:
-    downstream = {"validate", "weights", "encode@ecc", "decode@ecc", "score@ecc", "aggregate"}
-    clone.edit("lmbda: 2.0", "lmbda: 2.5")
-    assert clone.ran("dvc", "repro", "--quiet") == {*downstream, "train@ecc-2", "report"}
-    clone.edit("lmbda: 2.5", "lmbda: 2.0")
-    assert clone.ran("dvc", "repro", "--quiet") == {*downstream, "report"}
+    downstream = {"validate", "weights", "aggregate", "report"}
+    downstream |= {f"{stage}@ecc" for stage in ("encode", "decode", "score", "diagnose")}
+    clone.edit("lmbda: [2.0, 4.0]", "lmbda: [2.5, 4.0]")
+    assert clone.ran("dvc", "repro", "--quiet") == {*downstream, "train@ecc-2"}
+    clone.edit("lmbda: [2.5, 4.0]", "lmbda: [2.0, 4.0]")
+    assert clone.ran("dvc", "repro", "--quiet") == downstream
 
 
 def test_changed_operating_points_code_one_codec_again(clone: Clone) -> None:
     clone.edit("bitrate: 6000", "bitrate: 7000")
     ran = clone.ran("dvc", "repro", "--quiet")
-    assert not ran & (TRAINING | RVQ | {"encode@ecc"})
+    assert not ran & (TRAINING | RVQ | {"encode@ecc", "diagnose@ecc"})
     assert "encode@opus" in ran
 
 
@@ -162,10 +165,13 @@ def test_an_unreachable_source_trains_nothing(fresh: Clone) -> None:
 PREFLIGHT = """
 from types import SimpleNamespace as N
 import hashlib, json, pathlib, preflight
+from ecc.model.config import CodecConfig
+from ecc.train.config import TrainConfig
 from ruamel.yaml import YAML
-model = (None, None, N(steps=3600))
+values = YAML(typ="safe").load(pathlib.Path("params.yaml"))
+model = None, CodecConfig(**values["codec"]), TrainConfig(**values["train"])
 preflight.params.load = lambda: N(study=N(sources=[], codecs=[]), model=lambda name: model)
-text = json.dumps(YAML(typ="safe").load(pathlib.Path("params.yaml"))["sources"])
+text = json.dumps(values["sources"])
 preflight.identity_md5 = lambda study: hashlib.md5(text.encode()).hexdigest()
 preflight.main()
 """
@@ -191,15 +197,39 @@ def test_preflight_of_a_fresh_clone_trains_nothing(
 def test_preflight_names_what_is_trained_why_and_how_long(
     preflight: Callable[[], list[str]], fresh: Clone
 ) -> None:
-    fresh.edit("lmbda: 2.0", "lmbda: 2.5")
+    fresh.edit("lmbda: [2.0, 4.0]", "lmbda: [2.5, 4.0]")
     (line,) = [line for line in preflight() if line.startswith("TRAIN ")]
-    assert line == "TRAIN ecc-2: models.ecc-2 changed in params.yaml; about 2.0 h"
+    # The stand-in of a training takes two seconds a step.
+    assert line == "TRAIN ecc-2: models.ecc-2 changed in params.yaml; about 3 min"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "duration"),
+    [
+        ("steps: 100", "steps: 3600", "about 2.0 h"),
+        ("processes: 2", "processes: 1", "about 2 min"),  # 1.7
+        ("batch: 10", "batch: 30", "about 10 min"),
+        ("frames: 50", "frames: 100", "about 7 min"),  # 6.7
+        ("optimizer: adam", "optimizer: muon", "about 7 min"),  # twice
+        ("learning_rate: 0.001", "learning_rate: 0.002", "about 3 min"),
+        ("width: 64", "width: 72", "nobody has measured how long it takes"),
+    ],
+)
+def test_preflight_knows_what_a_step_costs(
+    preflight: Callable[[], list[str]], fresh: Clone, old: str, new: str, duration: str
+) -> None:
+    fresh.edit(old, new)
+    lines = preflight()
+    training = [line for line in lines if line.startswith("TRAIN ")]
+    assert len(training) == 3
+    assert all(line.endswith(duration) for line in training)
+    assert any(line.startswith("Training takes") for line in lines) == (old != "width: 64")
 
 
 def test_preflight_names_a_new_model(preflight: Callable[[], list[str]], fresh: Clone) -> None:
-    fresh.edit("  rvq-1:", "  ecc-3: {variant: ecc, lmbda: 4.0}\n  rvq-1:")
+    fresh.edit("  rvq-1:", "  ecc-3: {variant: ecc, lmbda: [4.0]}\n  rvq-1:")
     (line,) = [line for line in preflight() if line.startswith("TRAIN ")]
-    assert line.startswith("TRAIN ecc-3: it is new; about 2.0 h")
+    assert line == "TRAIN ecc-3: it is new; about 3 min"
 
 
 def test_preflight_sees_that_the_corpus_changes(
@@ -245,7 +275,7 @@ def test_snakemake_runs_the_same_stages_and_leaves_dvc_clean(fresh: Clone) -> No
     assert fresh.status() == "Data and pipelines are up to date."
     assert fresh("git", "status", "--short") == ""
     assert fresh.ran(*snakemake) == set()
-    fresh.edit("lmbda: 2.0", "lmbda: 2.5")
+    fresh.edit("lmbda: [2.0, 4.0]", "lmbda: [2.5, 4.0]")
     ran = fresh.ran(*snakemake)
     assert ran & TRAINING == {"train@ecc-2"}
     assert not ran & RVQ

@@ -31,8 +31,10 @@ def test_tiny_is_small_and_still_has_every_part(tmp_path: Path) -> None:
     study = params("tiny", tmp_path)
     default = load(ROOT / "params.yaml")
     assert study.study.codecs == default.study.codecs
-    assert len(study.models) == 2
+    ((name, model),) = study.models.items()
+    assert len(model.lmbda) == study.model(name)[1].levels == 2
     assert study.train.steps <= 100
+    assert study.train.optimizer == default.train.optimizer
     rules = [rule for name in study.study.sources for rule in study.sources[name].rules]
     assert {rule.split for rule in rules} == {"train", "valid", "test"}
     speakers = {(rule.speaker, rule.split) for rule in rules}
@@ -45,6 +47,8 @@ def test_paper_takes_the_papers_corpora(tmp_path: Path) -> None:
     study = params("paper", tmp_path)
     assert study.study.sources == study.study.test_sets == ["libritts", "vctk"]
     assert study.codec.transform.width > load(ROOT / "params.yaml").codec.transform.width
+    assert study.train.processes > 1
+    assert all(len(model.lmbda) > 1 for model in study.models.values())
 
 
 @pytest.mark.parametrize("preset", ["tiny", "paper"])

@@ -1,0 +1,64 @@
+import json
+import os
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+
+
+class Replaced(BaseException):
+    """Stands for this process becoming another."""
+
+
+@pytest.fixture
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
+    """train(processes): the stage `train` of the project's model in so many processes."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    main = runpy.run_path(str(ROOT / "workflow" / "train.py"))["main"]
+
+    def run(processes: int) -> object:
+        content = YAML(typ="safe").load(ROOT / "params.yaml")
+        content["train"]["processes"] = processes
+        YAML().dump(content, tmp_path / "params.yaml")
+        monkeypatch.chdir(tmp_path)
+        return main("ecc")
+
+    return run
+
+
+def test_more_than_one_process_is_torchruns(
+    train: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = []
+
+    def replace(path: str, command: list[str]) -> None:
+        commands.append((path, command))
+        raise Replaced
+
+    monkeypatch.setattr(os, "execv", replace)
+    with pytest.raises(Replaced):
+        train(3)
+    ((path, command),) = commands
+    assert path == command[0] == sys.executable
+    assert "--nproc-per-node=3" in command
+    assert command[-2:] == [str(ROOT / "workflow" / "train.py"), "ecc"]
+    for processes, world in ((1, None), (3, "3")):  # one process, and one of torchrun's three
+        if world:
+            monkeypatch.setenv("WORLD_SIZE", world)
+        with pytest.raises(FileNotFoundError, match=r"identity\.json"):
+            train(processes)
+    assert len(commands) == 1
+
+
+def test_a_source_out_of_reach_is_named(train: Callable[..., object], tmp_path: Path) -> None:
+    (tmp_path / "data" / "corpus").mkdir(parents=True)
+    (tmp_path / "data/corpus/identity.json").write_text(json.dumps({"sources": {"far": {}}}))
+    facts = [{"source": "far", "available": False, "reason": "HTTP 404"}]
+    (tmp_path / "data/corpus/sources.json").write_text(json.dumps(facts))
+    with pytest.raises(SystemExit, match=r"train ecc: the source far .*HTTP 404.*remove far"):
+        train(1)
