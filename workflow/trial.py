@@ -62,7 +62,9 @@ def main(
         f"{lmbda:g}": {"model": str(run.weights), "level": level}
         for level, lmbda in enumerate(config.lmbda)
     }
-    trial = CodecConfig(**{"class": "ecc.codecs.ecc:EccCodec", "label": name, "points": points})
+    trial = CodecConfig.model_validate(
+        {"class": "ecc.codecs.ecc:EccCodec", "label": name, "points": points}
+    )
     test_sets = {TEST_SET: sample(read_table(run.manifest), study.test_sets[TEST_SET])}
     workers, metrics = study.score.workers, study.score.metrics
     streams, decoded = folder / "streams", folder / "decoded"
