@@ -177,7 +177,8 @@ def test_names_in_tables_stay_text(tmp_path):
 
 def test_a_variant_has_models_for_points():
     config = CodecConfig(**{"class": "a:B", "label": "B", "variant": "v"})
-    assert list(config.resolve_points({"v-1": "v", "w-1": "w"})) == ["v-1"]
+    assert list(config.resolve_points({"v-1": ("v", 1), "w-1": ("w", 1)})) == ["v-1"]
+    assert list(config.resolve_points({"v": ("v", 2)})) == ["v.0", "v.1"]
 
 
 def test_workers_do_not_change_this_environment(study):

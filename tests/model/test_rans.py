@@ -126,6 +126,14 @@ def test_long_streams_take_the_bits_that_the_tables_say():
     assert ideal == pytest.approx(entropy, rel=2e-3)
 
 
+def test_symbols_are_coded_table_by_table_each_in_their_order():
+    values, indexes = gaussian_symbols(2000)
+    values = values.clip(-1, 1)  # none escapes
+    chosen = [indexes == table for table in range(len(SCALES))]
+    apart = [(values[which], indexes[which], GAUSSIAN) for which in chosen]
+    assert code([(values, indexes, GAUSSIAN)]) == code(apart)
+
+
 def test_parts_pushed_apart_cost_no_more_than_together():
     values, indexes = gaussian_symbols(4000)
     together = code([(values, indexes, GAUSSIAN)])
@@ -171,6 +179,14 @@ def test_a_wrong_table_is_caught(seed, at):
     wrong = indexes.copy()
     wrong[at] = (wrong[at] + 1) % len(SCALES)
     assert caught(stream, wrong, seed % 2**CHECK_BITS)
+
+
+@pytest.mark.parametrize("check", [0, 2**CHECK_BITS - 1])
+def test_a_stream_that_goes_on_has_no_check(check):
+    for index in range(len(SCALES)):
+        stream = code([(np.array([2], np.int32), np.array([index], np.int32), GAUSSIAN)], check)
+        with pytest.raises(CodingError, match="do not end where"):
+            Decoder(stream).finish()
 
 
 @given(st.integers(0, 2**31), st.sampled_from([-1, 1]))
