@@ -114,6 +114,15 @@ def test_a_missing_chunk_is_silent_and_the_others_are_as_they_were(monkeypatch, 
         torch.testing.assert_close(part[first:last], expected[first:last], atol=1e-4, rtol=1e-4)
 
 
+def test_nothing_before_a_gap_sounds_behind_it(monkeypatch):
+    codec = local_codec()
+    monkeypatch.setattr("ecc.model.codec.CHUNK_FRAMES", 64)
+    first, _, third, *_ = codec.latents(speech(192 * STEP), 0)
+    with_first = list(codec.synthesise_chunks([first, None, third], 192 * STEP, 0))
+    without = list(codec.synthesise_chunks([None, None, third], 192 * STEP, 0))
+    assert torch.equal(with_first[2], without[2])
+
+
 def test_latents_are_read_one_at_a_time(monkeypatch):
     monkeypatch.setattr("ecc.model.codec.CHUNK_FRAMES", 64)
     read = []
