@@ -164,6 +164,28 @@ def test_validation_scores_each_level_by_its_lambda(corpus):
     assert logged["seconds"] > 0
 
 
+def test_the_rate_of_each_crop_counts_by_the_lambda_of_its_level(corpus, monkeypatch):
+    trained = network(make_run(corpus, "rate", batch=8, rate_ramp=0.0))
+    levels, rates = [], []
+
+    def kbps(bits, samples):
+        rates.append(ECC.kbps(trained.codec, bits, samples))
+        return rates[-1]
+
+    def forward(x, level):
+        levels.append(level)
+        return trained.codec(x, level)
+
+    monkeypatch.setattr(trained.codec, "kbps", kbps)
+    trained.network = forward
+    trained.distortion = lambda x, x_hat: {"distortion": 0 * x_hat.sum()}
+    loss = trained._train_step()["train/loss"]
+    (level,), (rate,) = levels, rates
+    assert set(level.tolist()) == {0, 1}
+    weighed = [kbps / LMBDA[number] for kbps, number in zip(rate.tolist(), level, strict=True)]
+    assert loss == pytest.approx(sum(weighed) / 8, rel=1e-5)
+
+
 def test_levels_start_with_steps_of_their_own_and_the_higher_spends_more(corpus):
     trained = network(make_run(corpus, "start"))
     for gain in (trained.codec.transform.g_a.gain, trained.codec.transform.g_s.gain):
