@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from ecc.model import rans
 from ecc.model.config import SCALES, EntropyConfig
 from ecc.model.exact import STEP, FixedAttention, FixedTable, FixedTaps, fixed
+from ecc.model.layers import LevelTable
 
 SCALE_MIN, SCALE_MAX = 0.11, 64.0
 SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)
@@ -150,8 +151,7 @@ class EntropyModel(nn.Module):
             self.h_a = nn.Sequential(
                 nn.Linear(stacked, 2 * width), nn.ReLU(), nn.Linear(2 * width, config.z_channels)
             )
-            self.z_gain = nn.Embedding(levels, config.z_channels)
-            nn.init.zeros_(self.z_gain.weight)
+            self.z_gain = LevelTable(levels, config.z_channels)
             self.z_level = FixedTable(levels, width)
             self.h_s_in = FixedTaps(config.z_channels, width, taps=3)
             self.h_s = nn.Sequential(
@@ -312,7 +312,7 @@ class EntropyModel(nn.Module):
     def _z(self, y: Tensor, level: Tensor) -> Tensor:
         batch, frames, channels = y.shape
         stacked = y.reshape(batch, frames // self.config.z_stride, channels * self.config.z_stride)
-        return _wide(self.h_a(stacked)) * torch.exp(self.z_gain(level))[:, None]
+        return _wide(self.h_a(stacked)) * torch.exp(self.z_gain(level))
 
     def _psi(self, z_hat: Tensor | None, frames: int, level: Tensor) -> Tensor:
         psi: Tensor = self.psi_level(level)

@@ -15,7 +15,7 @@ Ballé, Johnston and Minnen, "Integer networks for data compression with latent-
 import torch
 from torch import Tensor, nn
 
-from ecc.model.layers import Taps
+from ecc.model.layers import LevelTable, Taps
 
 STEP = 2.0**-10  # of activations
 WEIGHT_STEP = 2.0**-14
@@ -39,16 +39,12 @@ class FixedTaps(Taps):
         return fixed(super().forward(x))
 
 
-class FixedTable(nn.Embedding):
-    """A learned fixed-point vector for each index, zero at first."""
+class FixedTable(LevelTable):
+    """`LevelTable` whose vectors are fixed-point."""
 
-    def __init__(self, entries: int, width: int) -> None:
-        super().__init__(entries, width)
-        nn.init.zeros_(self.weight)
-
-    def forward(self, index: Tensor) -> Tensor:
+    def forward(self, level: Tensor) -> Tensor:
         """[B] -> [B, 1, width]."""
-        return fixed(super().forward(index))[:, None]
+        return fixed(super().forward(level))
 
 
 class FixedAttention(nn.Module):

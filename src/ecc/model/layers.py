@@ -31,6 +31,18 @@ class Taps(nn.Linear):
         return super().forward(x)
 
 
+class LevelTable(nn.Embedding):
+    """A learned vector for each quality level, zero at first."""
+
+    def __init__(self, levels: int, width: int) -> None:
+        super().__init__(levels, width)
+        nn.init.zeros_(self.weight)
+
+    def forward(self, level: Tensor) -> Tensor:
+        """[B] -> [B, 1, width]."""
+        return super().forward(level)[:, None]
+
+
 class Block(nn.Module):
     """Residual block: normalise, mix three frames into a wider layer, GELU, project back."""
 

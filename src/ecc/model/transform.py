@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecc.model.config import TransformConfig
-from ecc.model.layers import trunk
+from ecc.model.layers import LevelTable, trunk
 
 
 class Spectrum(nn.Module):
@@ -44,18 +44,6 @@ class Spectrum(nn.Module):
             window=self.window,
             length=samples,
         )
-
-
-class LevelTable(nn.Embedding):
-    """A learned vector for each quality level, zero at first."""
-
-    def __init__(self, levels: int, width: int) -> None:
-        super().__init__(levels, width)
-        nn.init.zeros_(self.weight)
-
-    def forward(self, level: Tensor) -> Tensor:
-        """[B] -> [B, 1, width]."""
-        return super().forward(level)[:, None]
 
 
 class Analysis(nn.Module):
