@@ -4,13 +4,17 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.interpolate import Akima1DInterpolator
+from scipy.interpolate import PchipInterpolator
 
 from ecc.report.bd_rate import (
+    BdRate,
+    akima_integral,
+    average_table,
     bd_rate,
     bd_rate_table,
     matched_rate_table,
     pareto,
+    pchip_integral,
     quality_at,
 )
 from ecc.report.rd import Report
@@ -50,17 +54,15 @@ def test_straight_lines_by_hand():
     assert found.overlap == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize(
-    ("method", "interpolator"), [("pchip", None), ("akima", Akima1DInterpolator)]
-)
-def test_agrees_with_bjontegaard(method, interpolator):
+@pytest.mark.parametrize(("method", "integral"), [("pchip", None), ("akima", akima_integral)])
+def test_agrees_with_bjontegaard(method, integral):
     anchor_kbps = np.array([5.2, 5.8, 6.7, 7.6, 8.8, 9.7])
     anchor_quality = np.array([1.73, 2.11, 2.49, 2.80, 2.97, 3.31])
     expected = bjontegaard.bd_rate(
         anchor_kbps, anchor_quality, KBPS, QUALITY, method=method,
         require_matching_points=False, min_overlap=0,
     )  # fmt: skip
-    more = {} if interpolator is None else {"interpolator": interpolator}
+    more = {} if integral is None else {"integral": integral}
     found = bd_rate(pareto(KBPS, QUALITY), pareto(anchor_kbps, anchor_quality), **more)
     assert found.percent == pytest.approx(expected, abs=1e-6)
 
@@ -90,6 +92,47 @@ def test_order_and_dominated_points_change_nothing(curve, random, worse):
 @given(curves())
 def test_rate_of_a_curve_against_itself_is_nothing(curve):
     assert bd_rate(pareto(*curve), pareto(*curve)).percent == pytest.approx(0, abs=1e-9)
+
+
+@given(st.lists(curves(), min_size=1, max_size=5))
+def test_many_curves_at_once_are_what_scipy_makes_of_each(several):
+    width = max(len(kbps) for kbps, _ in several)
+    padded = [[np.pad(v, (0, width - len(v)), constant_values=np.nan) for v in c] for c in several]
+    together = pareto(*np.stack(padded, axis=1))
+    at = np.array([0.05, 0.3, 1.0, 2.5, 7.0])
+    found = quality_at(together, at)
+    ends = [(c.quality[0], c.quality[-1]) for c in (pareto(*curve) for curve in several)]
+    low, high = (np.array(e) for e in zip(*[(a + (b - a) / 9, b) for a, b in ends], strict=True))
+    areas = pchip_integral(together.quality, together.log_rate, low, high)
+    for row, (kbps, quality) in enumerate(several):
+        over_rate = PchipInterpolator(np.log(kbps), quality, extrapolate=False)
+        np.testing.assert_allclose(found[row], over_rate(np.log(at)), rtol=1e-9)
+        area = PchipInterpolator(quality, np.log(kbps)).integrate(low[row], high[row])
+        assert areas[row] == pytest.approx(float(area), rel=1e-9, abs=1e-9)
+
+
+@given(st.lists(st.tuples(curves(), curves()), min_size=1, max_size=4))
+def test_many_bd_rates_at_once_are_each(pairs):
+    def together(side):
+        width = max(len(pair[side][0]) for pair in pairs)
+        rows = [
+            [
+                np.pad(values, (0, width - len(values)), constant_values=np.nan)
+                for values in pair[side]
+            ]
+            for pair in pairs
+        ]
+        # A curve of one point among others has no BD-rate.
+        rows.append([np.where(np.arange(width) == 0, values, np.nan) for values in rows[0]])
+        return pareto(*np.stack(rows, axis=1))
+
+    found = bd_rate(together(0), together(1))
+    for row, (one, other) in enumerate(pairs):
+        alone = bd_rate(pareto(*one), pareto(*other))
+        for name in BdRate._fields:
+            expected = pytest.approx(float(getattr(alone, name)), nan_ok=True)
+            assert getattr(found, name)[row] == expected, name
+    assert np.isnan(found.percent[-1]) and found.overlap[-1] == 0
 
 
 def test_points_without_a_value_are_left_out():
@@ -194,6 +237,25 @@ def test_codec_under_study_absent_gives_empty_tables(make_scores):
     assert bd_rate_table(scores, ["ecc", "opus"], ["default"], METRICS, CONFIG).empty
     empty = matched_rate_table(scores.iloc[:0], ["ecc", "opus"], ["default"], METRICS, CONFIG)
     assert empty.empty and "pesq_wb_low" in empty
+
+
+def test_averages_are_over_what_has_a_bd_rate():
+    rows = [
+        ("a", "visqol", "opus", -40.0, "ok"),
+        ("b", "visqol", "opus", -20.0, "ok"),
+        ("a", "visqol", "speex", -90.0, "ok"),
+        ("b", "visqol", "speex", np.nan, "low overlap"),
+        ("a", "estoi", "opus", np.nan, "no overlap"),
+    ]
+    bd = pd.DataFrame(rows, columns=["test_set", "metric", "anchor", "bd_rate", "flag"])
+    averages = average_table(bd, {"all": ["opus", "speex"], "one": ["opus"], "none": ["evs"]})
+    assert averages.drop(columns="bd_rate").to_numpy().tolist() == [
+        ["all", "visqol", 3, 4],
+        ["all", "estoi", 0, 1],
+        ["one", "visqol", 2, 2],
+        ["one", "estoi", 0, 1],
+    ]
+    assert averages["bd_rate"].tolist() == pytest.approx([-50, np.nan, -30, np.nan], nan_ok=True)
 
 
 @pytest.mark.parametrize(
