@@ -15,15 +15,17 @@ def main() -> None:
     study = params.load()
     names, test_sets = study.study.codecs, study.study.test_sets
     metrics, config = study.score.metrics, study.report
-    codecs = rd.read_codecs(Path("data/streams"), names)
+    kinds = study.kinds()
+    codecs = rd.read_codecs(Path("data/streams"), {name: kinds[name] for name in names})
+    rated = rd.with_rate(codecs)
     sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
     scores = rd.read_scores(Path("data/scores"), names, metrics)
     tables = {
-        name: rd.mark_rates(table(scores, names, test_sets, metrics, config), codecs)
-        for name, table in (
-            ("rd", rd.rd_table),
-            ("bd_rate", bd_rate.bd_rate_table),
-            ("matched_rate", bd_rate.matched_rate_table),
+        name: rd.mark_rates(table(scores, compared, test_sets, metrics, config), codecs)
+        for name, table, compared in (
+            ("rd", rd.rd_table, names),
+            ("bd_rate", bd_rate.bd_rate_table, rated),
+            ("matched_rate", bd_rate.matched_rate_table, rated),
         )
     }
     tables |= {

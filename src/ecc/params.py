@@ -67,6 +67,7 @@ class Params(Config):
             ("study.codecs", self.study.codecs, self.codecs),
             ("study.diagnose", self.study.diagnose, trained),
             ("report.codec", [self.report.codec], self.codecs),
+            ("report.beside", self.report.beside, self.codecs),
             *(
                 (f"test_sets.{k}.sources", v.sources, self.sources)
                 for k, v in self.test_sets.items()
@@ -119,6 +120,10 @@ class Params(Config):
         apply_patch(codec, model.codec)
         apply_patch(train, model.train)
         return model, CodecConfig.model_validate(codec), TrainConfig.model_validate(train)
+
+    def kinds(self) -> dict[str, str]:
+        """What the report groups each codec with: own (of this study), neural or conventional."""
+        return {name: "own" if codec.variant else codec.kind for name, codec in self.codecs.items()}
 
 
 def apply_patch(target: MutableMapping[str, Any], patch: Mapping[str, Any]) -> None:

@@ -129,6 +129,14 @@ def test_points_of_a_variant_are_the_levels_of_its_models():
         CodecConfig(**{"class": "a.b:C", "label": "C", "points": {name: {}}})
 
 
+def test_a_codec_is_conventional_unless_it_says_else():
+    entry = {"class": "a.b:C", "label": "C", "points": {"6k": {}}}
+    assert CodecConfig(**entry).kind == "conventional"
+    assert CodecConfig(**entry, kind="neural").kind == "neural"
+    with pytest.raises(ValidationError, match="kind"):
+        CodecConfig(**entry, kind="own")
+
+
 def test_points_of_others_stay_what_they_are():
     config = CodecConfig(**{"class": "a.b:C", "label": "C", "points": {"6k": {"bitrate": 6000}}})
     assert config.resolve_points({"ecc": ("ecc", 8)}) == {"6k": {"bitrate": 6000}}

@@ -6,6 +6,7 @@ from ecc.codecs.ceiling import Narrowband
 
 def test_what_is_below_4_khz_stays_and_the_rest_goes():
     codec = Narrowband()
+    assert codec.rate == "none"
     samples = np.random.default_rng(0).normal(0, 0.1, 32000).astype(np.float32)
     decoded = codec.decode(codec.encode(samples))
     assert len(decoded) == len(samples)

@@ -129,8 +129,10 @@ def test_absent_codec_source_and_test_set(make_scores, tmp_path):
         about["rate"] = "nominal" if codec == "opus" else "measured"
         (tmp_path / codec).mkdir()
         (tmp_path / codec / "codec.json").write_text(json.dumps(about | {"points": {}}))
-    codecs = rd.read_codecs(tmp_path, ["ecc", "evs", "opus"])
+    kinds = {"ecc": "own", "evs": "conventional", "opus": "neural"}
+    codecs = rd.read_codecs(tmp_path, kinds)
     assert codecs["label"].tolist() == ["ECC", "EVS", "OPUS, nominal rate"]
+    assert dict(zip(codecs["codec"], codecs["kind"], strict=True)) == kinds
     sources = [
         {"source": "vctk", "available": False, "reason": "cannot be reached"},
         {"source": "june", "available": True, "reason": None},
@@ -171,6 +173,20 @@ def test_nominal_rates_are_marked_and_have_no_times(make_scores):
     pairs = pd.DataFrame({"codec": ["ecc", "ecc"], "anchor": ["opus", "evs"]})
     assert rd.mark_rates(pairs, codecs)["rate"].tolist() == ["nominal", "measured"]
     assert rd.mark_rates(table(scores.iloc[:0]), codecs)["rate"].empty
+
+
+def test_a_ceiling_has_no_rate_and_has_not_failed(make_scores):
+    codecs = pd.DataFrame(
+        {"codec": ["ecc", "opus", "pcm"], "rate": ["measured", "nominal", "none"]}
+    )
+    assert rd.with_rate(codecs) == ["ecc", "opus"]
+    scores = pd.concat([make_scores("ecc", [(1.0, 2.0)]), make_scores("pcm", [(128.0, 3.0)])])
+    marked = rd.mark_rates(table(scores, ("ecc", "pcm")), codecs)
+    assert marked["rate"].tolist() == ["measured", "none"]
+    assert marked["kbps"].notna().tolist() == [True, False]
+    assert marked["rtf_decode"].notna().tolist() == [True, False]
+    assert marked["failures"].eq(0).all()
+    assert marked["pesq_wb"].tolist() == pytest.approx([2.0, 3.0])
 
 
 def test_speaker_called_na_is_a_speaker(make_scores, tmp_path):

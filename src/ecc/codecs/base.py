@@ -37,8 +37,9 @@ class Codec(ABC):
     version: str
     """Version of the library or of the trained model."""
 
-    rate: ClassVar[Literal["measured", "nominal"]] = "measured"
-    """Nominal where the bits are not counted but what others say they were."""
+    rate: ClassVar[Literal["measured", "nominal", "none"]] = "measured"
+    """Nominal where the bits are not counted but what others say they were; none for a ceiling,
+    whose quality alone means something."""
 
     @abstractmethod
     def encode(self, samples: npt.NDArray[np.float32]) -> bytes:
@@ -62,13 +63,15 @@ class CodecConfig(Config):
 
     A codec of this study has `variant` in place of `points`: every quality level of every
     trained model of that variant is a point, constructed with `{"model": path, "level": n}`.
-    `test_sets` are those it codes; None is all of the study.
+    `test_sets` are those it codes; None is all of the study. `kind` is what the report groups it
+    with; those of this study are a group of their own.
     """
 
     class_: str = Field(alias="class", pattern=r"^[\w.]+:\w+$")
     label: str
     points: dict[str, dict[str, Any]] | None = None
     variant: str | None = None
+    kind: Literal["conventional", "neural"] = "conventional"
     test_sets: list[str] | None = None
 
     @model_validator(mode="after")

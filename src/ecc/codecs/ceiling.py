@@ -16,6 +16,7 @@ class Narrowband(Codec):
     ceiling of what is coded at 8 kHz.
     """
 
+    rate = "none"
     version = "1"
 
     def encode(self, samples: npt.NDArray[np.float32]) -> bytes:

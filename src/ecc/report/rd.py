@@ -27,6 +27,8 @@ class Report(Config):
     """A BD-rate over less than this share of the two quality ranges is not given."""
     matched_kbps: tuple[PositiveFloat, ...] = (0.8, 1.2, 2.0, 3.2, 6.0)
     """Rates at which the codecs' qualities are interpolated."""
+    beside: tuple[str, ...] = ()
+    """Codecs that the summary shows beside `codec` and the best conventional one."""
 
 
 class Resamples(NamedTuple):
@@ -132,15 +134,17 @@ def read_scores(folder: Path, codecs: Sequence[str], metrics: Sequence[str]) -> 
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=text + numbers)
 
 
-def read_codecs(streams: Path, codecs: Sequence[str]) -> pd.DataFrame:
-    """What each codec says of itself: columns codec, label, rate, version, available, reason.
+def read_codecs(streams: Path, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """What each codec of `kinds` (own, neural or conventional) says of itself.
 
-    A label says it when the rate is nominal, so that whatever shows the codec does.
-    Raises `FileNotFoundError` when a codec was never asked to encode.
+    Columns codec, label, kind, rate, version, available, reason. A label says it when the rate is
+    nominal, so that whatever shows the codec does. Raises `FileNotFoundError` when a codec was
+    never asked to encode.
     """
-    columns = ["codec", "label", "rate", "version", "available", "reason"]
-    about = [json.loads((streams / name / "codec.json").read_text("utf-8")) for name in codecs]
+    columns = ["codec", "label", "kind", "rate", "version", "available", "reason"]
+    about = [json.loads((streams / name / "codec.json").read_text("utf-8")) for name in kinds]
     for entry in about:
+        entry["kind"] = kinds[entry["codec"]]
         if entry["rate"] == "nominal":
             entry["label"] += ", nominal rate"
     return pd.DataFrame(
@@ -148,16 +152,25 @@ def read_codecs(streams: Path, codecs: Sequence[str]) -> pd.DataFrame:
     )
 
 
-def mark_rates(table: pd.DataFrame, codecs: pd.DataFrame) -> pd.DataFrame:
-    """`table` with a column `rate`: nominal where the rate of the row's codec or anchor is.
+def with_rate(codecs: pd.DataFrame) -> list[str]:
+    """Names of the `codecs` that have a rate: all but the ceilings."""
+    return list(codecs.loc[codecs["rate"] != "none", "codec"])
 
-    A nominal rate comes with no time of computing either: columns `rtf_*` are emptied there.
+
+def mark_rates(table: pd.DataFrame, codecs: pd.DataFrame) -> pd.DataFrame:
+    """`table` with a column `rate`: measured, nominal or none, as of the row's codec or anchor.
+
+    Only what was measured comes with a time of computing: columns `rtf_*` are emptied elsewhere,
+    and where there is no rate, so are columns `kbps*`.
     """
-    nominal = codecs.loc[codecs["rate"] == "nominal", "codec"]
     named = table.columns.intersection(["codec", "anchor"])
-    marked = table[named].isin(list(nominal)).any(axis=1)
-    table = table.assign(rate=np.where(marked, "nominal", "measured"))
-    table.loc[marked, table.columns.str.startswith("rtf_")] = np.nan
+    rates = pd.Series("measured", index=table.index)
+    for rate in ("nominal", "none"):
+        of_rate = codecs.loc[codecs["rate"] == rate, "codec"]
+        rates[table[named].isin(list(of_rate)).any(axis=1)] = rate
+    table = table.assign(rate=rates)
+    table.loc[rates != "measured", table.columns.str.startswith("rtf_")] = np.nan
+    table.loc[rates == "none", table.columns.str.startswith("kbps")] = np.nan
     return table
 
 
