@@ -22,6 +22,8 @@ def write(path: Path, edit: Edit) -> Path:
 def test_the_projects_own_params_are_valid() -> None:
     study = load(ROOT / "params.yaml")
     assert study.report.codec in study.study.codecs
+    kinds = study.kinds()
+    assert (kinds["ecc"], kinds["lyra"], kinds["opus"]) == ("own", "neural", "conventional")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,12 @@ def test_the_projects_own_params_are_valid() -> None:
         ),
         (lambda p: p["models"].update({"a/b": {"lmbda": [1.0]}}), ["models.a/b", "pattern"]),
         (lambda p: p["models"].update(a={"lmbda": 1.0}), ["models.a.lmbda: ", "not 1.0"]),
-        (lambda p: p["models"].update(a={"lmbda": []}), ["models.a.lmbda: ", "not []"]),
+        (lambda p: p["models"].update(a={"lmbda": []}), ["models.a: ", "lmbda or stages"]),
+        (
+            lambda p: p["models"].update(a={"lmbda": [1.0], "stages": [1]}),
+            ["models.a: ", "lmbda or stages"],
+        ),
+        (lambda p: p["models"].update(a={"stages": [2, 1]}), ["models.a: stages: ", "ascend"]),
         (lambda p: p["models"].update(a={"lmbda": [1, -1]}), ["models.a.lmbda.1: ", "not -1"]),
         (lambda p: p["models"].update(a={"lmbda": [2, 1]}), ["models.a: lmbda: ", "ascend"]),
         (lambda p: p["models"].update(a={"lmbda": [1, 1]}), ["models.a: lmbda: ", "ascend"]),
@@ -70,6 +77,7 @@ def test_the_projects_own_params_are_valid() -> None:
             lambda p: p["models"].update(a={"lmbda": [1.0], "codec": {"entropy": {"slice": 3}}}),
             ["models.a", "entropy.slice: unknown key"],
         ),
+        (lambda p: p["report"].update(beside=["lira"]), ["report.beside: ", "'lira'"]),
         (lambda p: p["train"].update(optimizer="sgd"), ["train.optimizer: ", "not 'sgd'"]),
         (lambda p: p["train"].update(processes=0), ["train.processes: ", "not 0"]),
         (lambda p: p["codec"]["entropy"].update(skip=16), ["codec.entropy.skip: ", "not 16"]),

@@ -19,9 +19,7 @@ def main(codec: str) -> None:
         reason = encode_test_sets(
             name=codec,
             config=config,
-            points=config.resolve_points(
-                {name: (m.variant, len(m.lmbda)) for name, m in study.models.items()}
-            ),
+            points=study.points(codec),
             test_sets={
                 name: read_table(Path("data/corpus/test_sets") / f"{name}.csv")
                 for name in study.study.test_sets

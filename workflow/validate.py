@@ -9,7 +9,10 @@ from ecc.fingerprint import fingerprint
 ROOTS = (Path("src"), Path())
 # These two only bring modules together; through them every stage would depend on all code.
 IGNORE = frozenset({"ecc", "ecc.params"})
-STAGES = ("fetch", "corpus", "train", "weights", "score", "diagnose", "aggregate", "report")
+STAGES = (
+    *("fetch", "fetch_lyra", "corpus", "train", "tokens", "weights"),
+    *("score", "diagnose", "aggregate", "report"),
+)
 CODEC_STAGES = ("encode", "decode")
 
 

@@ -1,10 +1,11 @@
 """Note the hashes of the weights behind each codec, in data/weights/<codec>.txt.
 
-A codec follows its own models only: the note of a codec without models stays the same, so that
+A codec follows its own weights only: the note of a codec without any stays the same, so that
 nothing of it is done again when some model is.
 """
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from ecc import params
@@ -12,18 +13,26 @@ from ecc.files import atomic_path
 
 
 def main() -> None:
-    """Write one line `SHA-256  path` for each model of the codec's variant."""
+    """Write one line `SHA-256  path` for each file that an argument of a codec's points names."""
     study = params.load()
-    for codec in study.study.codecs:
-        variant = study.codecs[codec].variant
-        paths = [
-            Path("data/models") / variant / f"{name}.safetensors"
-            for name, model in study.models.items()
-            if variant and model.variant == variant
-        ]
-        with atomic_path(Path("data/weights") / f"{codec}.txt") as note:
-            lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}\n" for path in paths]
-            note.write_text("".join(lines) or "no models\n")  # DVC warns of empty files
+    for name in study.study.codecs:
+        points = study.points(name).values()
+        named = {value for kwargs in points for value in kwargs.values() if isinstance(value, str)}
+        with atomic_path(Path("data/weights") / f"{name}.txt") as note:
+            lines = [
+                f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}\n"
+                for path in files(map(Path, sorted(named)))
+            ]
+            note.write_text("".join(lines) or "no weights\n")  # DVC warns of empty files
+
+
+def files(paths: Iterator[Path]) -> Iterator[Path]:
+    """Those of `paths` that are files, and the files in those that are folders."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(child for child in path.iterdir() if child.is_file())
+        elif path.is_file():
+            yield path
 
 
 if __name__ == "__main__":

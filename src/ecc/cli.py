@@ -225,19 +225,21 @@ def inspect(
         codec = EccCodec(found)
     except ModelError as error:
         _fail(f"{name}: {error}; it is needed to tell where the bytes went")
-    slices = codec.codec.config.entropy.slices
-    z_bits, slice_bits, saved_bits, skipped, symbols = 0.0, [0.0] * slices, 0.0, 0, 0
+    entropy, bits = codec.codec.entropy, {"z": 0.0}
+    saved_bits, skipped, symbols = 0.0, 0, 0
     try:
         chunks = codec.codec.count_chunks(header.samples)
         payloads = unpack_chunks(data, at, chunks)
         with _progress() as progress:
             for latent in progress.track(codec.latents(data), chunks, description=name):
                 assert latent is not None  # a damaged chunk is an error
-                z, y = codec.codec.entropy.costs(latent, header.level)
+                z, y = entropy.costs(latent, header.level)
                 skip = latent.indexes < header.skip
-                z_bits += z.sum()
-                spent = (y * ~skip).reshape(len(y), slices, -1).sum(axis=(0, 2))
-                slice_bits = [a + b for a, b in zip(slice_bits, spent, strict=True)]
+                bits["z"] += z.sum()
+                names = entropy.part_names(header.level)
+                spent = (y * ~skip).reshape(len(y), len(names), -1).sum(axis=(0, 2))
+                for part, of_part in zip(names, spent, strict=True):
+                    bits[part] = bits.get(part, 0.0) + of_part
                 saved_bits += (y * skip).sum()
                 skipped += skip.sum()
                 symbols += skip.size
@@ -245,8 +247,7 @@ def inspect(
         _fail(f"{name}: {error}")
     payload = sum(len(chunk or b"") for chunk in payloads)
     parts = {"header": float(at), "lengths and checksums": float(len(data) - at - payload)}
-    parts["z"] = z_bits / 8
-    parts |= {f"slice {number}": bits / 8 for number, bits in enumerate(slice_bits, start=1)}
+    parts |= {part: spent / 8 for part, spent in bits.items() if spent}
     parts["checks and rounding"] = len(data) - sum(parts.values())
     table = Table("part", box=None)
     table.add_column("bytes", justify="right")
@@ -254,9 +255,9 @@ def inspect(
     for part, size in parts.items():
         table.add_row(part, f"{size:.1f}", f"{size / len(data):.1%}")
     facts = Table(show_header=False, box=None)
-    facts.add_row("model", f"{codec.trained.name} (λ = {codec.trained.lmbda[header.level]:g})")
+    facts.add_row("model", f"{codec.trained.name} ({codec.trained.levels[header.level]})")
     facts.add_row("chunks", f"{chunks}, all whole")
-    if symbols:
+    if skipped:
         facts.add_row("skipped", f"{skipped / symbols:.1%} of {symbols} symbols of y")
         facts.add_row("saved by skipping", f"about {saved_bits / 8:.1f} bytes")
     console.print(facts, table)
@@ -272,7 +273,7 @@ def show_models(models: Models = None) -> None:
     from ecc.model.weights import ModelError, list_models, load_model, models_folder
     from ecc.stream import ID_BYTES
 
-    table = Table("name", "id", "lambda of each level", "parameters", box=None)
+    table = Table("name", "id", "levels", "parameters", box=None)
     failed = False
     for path in list_models(models):
         try:
@@ -282,9 +283,9 @@ def show_models(models: Models = None) -> None:
             _say(str(error))
             continue
         parameters = sum(p.numel() for p in trained.codec.parameters())
-        lmbda = " ".join(f"{value:g}" for value in trained.lmbda)
+        levels = ", ".join(trained.levels)
         model_id = trained.digest[:ID_BYTES].hex()
-        table.add_row(trained.name, model_id, lmbda, f"{parameters:,}")
+        table.add_row(trained.name, model_id, levels, f"{parameters:,}")
     if not table.rows and not failed:
         _fail(f"no models in {models or models_folder()}; `dvc pull` fetches the trained ones")
     Console().print(table)

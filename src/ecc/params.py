@@ -20,7 +20,7 @@ from ecc.data.sources import AnySource
 from ecc.evaluate.config import ScoreConfig
 from ecc.model.config import CodecConfig
 from ecc.report.rd import Report
-from ecc.train.config import ModelConfig, TrainConfig
+from ecc.train.config import ModelConfig, TokenModelConfig, TrainConfig
 
 # A name is part of a stage's and of a file's name.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -52,6 +52,7 @@ class Params(Config):
     codec: CodecConfig
     train: TrainConfig
     models: Annotated[dict[Name, ModelConfig], Field(min_length=1)]
+    token_models: dict[Name, TokenModelConfig] = Field(default_factory=dict)
     codecs: dict[Name, base.CodecConfig]
     score: ScoreConfig
     report: Report
@@ -59,6 +60,7 @@ class Params(Config):
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         variants = {model.variant for model in self.models.values()}
+        variants |= {model.variant for model in self.token_models.values()}
         codecs = {name: self.codecs[name] for name in self.study.codecs if name in self.codecs}
         trained = {name for name, codec in codecs.items() if codec.variant}
         references: list[tuple[str, Iterable[str], Collection[str]]] = [
@@ -71,6 +73,10 @@ class Params(Config):
             *(
                 (f"test_sets.{k}.sources", v.sources, self.sources)
                 for k, v in self.test_sets.items()
+            ),
+            *(
+                (f"token_models.{k}.base", [v.base.partition("/")[2]], self.models)
+                for k, v in self.token_models.items()
             ),
             *(
                 (f"codecs.{k}.test_sets", v.test_sets or [], self.test_sets)
@@ -99,11 +105,20 @@ class Params(Config):
 
     @model_validator(mode="after")
     def _models_are_valid(self) -> Self:
-        for name in self.models:
-            try:
-                self.model(name)
-            except ValidationError as error:
-                raise ValueError("\n".join(f"models.{name}: {x}" for x in _lines(error))) from None
+        for section, names, resolve in (
+            ("models", self.models, self.model),
+            ("token_models", self.token_models, self.token_model),
+        ):
+            for name in names:
+                try:
+                    resolve(name)
+                except ValidationError as error:
+                    lines = (f"{section}.{name}: {line}" for line in _lines(error))
+                    raise ValueError("\n".join(lines)) from None
+        for name, tokens in self.token_models.items():
+            variant, _, base = tokens.base.partition("/")
+            if self.models[base].variant != variant or not self.models[base].stages:
+                raise ValueError(f"token_models.{name}.base: {tokens.base} is no model with stages")
         return self
 
     def model(self, name: str) -> tuple[ModelConfig, CodecConfig, TrainConfig]:
@@ -116,10 +131,36 @@ class Params(Config):
             raise ParamsError(f"no model {name!r}; known are: {', '.join(self.models)}")
         model = self.models[name]
         codec, train = self.codec.model_dump(), self.train.model_dump()
-        codec["levels"] = len(model.lmbda)
+        codec["levels"] = len(model.levels)
+        codec["rvq"]["stages"] = model.stages
         apply_patch(codec, model.codec)
         apply_patch(train, model.train)
         return model, CodecConfig.model_validate(codec), TrainConfig.model_validate(train)
+
+    def token_model(self, name: str) -> tuple[TokenModelConfig, CodecConfig, TrainConfig]:
+        """A token model of the study, the codec that it makes of its base, and its training.
+
+        Raises:
+            ParamsError: no such token model.
+        """
+        if name not in self.token_models:
+            known = ", ".join(self.token_models)
+            raise ParamsError(f"no token model {name!r}; known are: {known}")
+        model = self.token_models[name]
+        _, base, _ = self.model(model.base.partition("/")[2])
+        codec, train = base.model_dump(), self.train.model_dump()
+        codec["rvq"]["tokens"] = model.tokens
+        apply_patch(train, model.train)
+        return model, CodecConfig.model_validate(codec), TrainConfig.model_validate(train)
+
+    def points(self, codec: str) -> dict[str, dict[str, Any]]:
+        """Constructor arguments of each operating point of `codec`."""
+        models = {name: (m.variant, len(m.levels)) for name, m in self.models.items()}
+        models |= {
+            name: (m.variant, self.token_model(name)[1].levels)
+            for name, m in self.token_models.items()
+        }
+        return self.codecs[codec].resolve_points(models)
 
     def kinds(self) -> dict[str, str]:
         """What the report groups each codec with: own (of this study), neural or conventional."""

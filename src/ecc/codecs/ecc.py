@@ -39,7 +39,7 @@ class EccCodec(Codec):
         self.codec = self.trained.codec
         levels = self.codec.config.levels
         self.level = levels - 1 if level is None else level
-        self.skip = self.codec.config.entropy.skip if skip is None else skip
+        self.skip = self.codec.skip if skip is None else skip
         if not 0 <= self.level < levels:
             raise ValueError(f"{self.trained.name} has the levels 0 to {levels - 1}, not {level}")
         if not 0 <= self.skip <= MAX_SKIP:

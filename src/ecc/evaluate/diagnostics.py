@@ -156,7 +156,7 @@ def diagnose(
 
 def take_apart(job: Row) -> tuple[int, Utterance]:
     """The number of the job, and the stream that it names, taken apart."""
-    api, unrounded = _models(job["model"])
+    api, entropy, unrounded = _models(job["model"])
     codec = api.codec
     stream = Path(job["stream"]).read_bytes()
     header, at = Header.unpack(stream)
@@ -167,7 +167,7 @@ def take_apart(job: Row) -> tuple[int, Utterance]:
     samples = from_int16(read_clip(Path(job["speech"]), job["clip"]))
     ys = list(codec.latents(torch.from_numpy(samples), level))
 
-    costs = [codec.entropy.costs(latent, level) for latent in latents]
+    costs = [entropy.costs(latent, level) for latent in latents]
     z_bits, y_bits = (np.concatenate(parts) for parts in zip(*costs, strict=True))
     indexes = np.concatenate([latent.indexes for latent in latents])
     coded = indexes >= skip
@@ -191,9 +191,9 @@ def take_apart(job: Row) -> tuple[int, Utterance]:
             "coder": state - check - tables,
             "rounding": payload - state,
         },
-        exact=_estimate(codec.entropy, ys, level, skip),
+        exact=_estimate(entropy, ys, level, skip),
         unrounded=_estimate(unrounded, [y.float() for y in ys], level, skip),
-        sweep={k: _estimate(codec.entropy, ys, level, k) for k in job["thresholds"]},
+        sweep={k: _estimate(entropy, ys, level, k) for k in job["thresholds"]},
         z=np.concatenate([latent.z for latent in latents]),
         z_bits=z_bits,
         y=np.concatenate([y[0].float().numpy() for y in ys]),
@@ -205,11 +205,14 @@ def take_apart(job: Row) -> tuple[int, Utterance]:
 
 
 @lru_cache(maxsize=1)  # jobs come point by point
-def _models(path: str) -> tuple[EccCodec, EntropyModel]:
-    """A codec, and its entropy model in floating point."""
-    entropy = load_model(path).codec.entropy
-    entropy.float()
-    return EccCodec(path), entropy
+def _models(path: str) -> tuple[EccCodec, EntropyModel, EntropyModel]:
+    """A codec, its entropy model, and the same in floating point."""
+    api, unrounded = EccCodec(path), load_model(path).codec.entropy
+    entropy = api.codec.entropy
+    if not isinstance(entropy, EntropyModel) or not isinstance(unrounded, EntropyModel):
+        raise ValueError(f"{path} has no entropy model")
+    unrounded.float()
+    return api, entropy, unrounded
 
 
 @torch.inference_mode()

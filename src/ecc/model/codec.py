@@ -3,6 +3,9 @@
 x --transform.analyse--> y --entropy--> y_hat --transform.synthesise--> x_hat
                                |
                               bits
+
+In the peer that ECC is compared with, residual vector quantization takes the place of the entropy
+model; all else is the same code.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +18,8 @@ from torch import Tensor, nn
 from ecc.data.speech import SAMPLE_RATE
 from ecc.model import exact
 from ecc.model.config import CodecConfig
-from ecc.model.entropy import EntropyModel, Estimator, Latent
+from ecc.model.entropy import EntropyModel, Latent
+from ecc.model.rvq import ResidualVectorQuantizer
 from ecc.model.transform import Transform
 
 # Latent frames that are coded together, and those on either side that the transform sees too,
@@ -38,10 +42,20 @@ class ECC(nn.Module):
         super().__init__()
         self.config = config
         self.transform = Transform(config.transform, config.levels)
-        self.entropy = EntropyModel(config.entropy, config.transform.channels, config.levels)
+        channels = config.transform.channels
+        self.entropy: EntropyModel | ResidualVectorQuantizer
+        if config.rvq.stages:
+            self.entropy = ResidualVectorQuantizer(config.rvq, channels)
+            self.stride, self.skip = 1, 0
+            # All levels share the code books, so y has one scale.
+            self.transform.g_a.gain.requires_grad_(False)
+            self.transform.g_s.gain.requires_grad_(False)
+        else:
+            self.entropy = EntropyModel(config.entropy, channels, config.levels)
+            self.stride, self.skip = config.entropy.z_stride, config.entropy.skip
         # Samples are padded to whole frames of z.
-        self.granule = self.transform.samples_per_frame * config.entropy.z_stride
-        if CHUNK_FRAMES % config.entropy.z_stride:
+        self.granule = self.transform.samples_per_frame * self.stride
+        if CHUNK_FRAMES % self.stride:
             raise ValueError(f"z_stride must divide {CHUNK_FRAMES}")
 
     def forward(self, x: Tensor, level: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -71,7 +85,7 @@ class ECC(nn.Module):
     def chunks(self, samples: int) -> Iterator[int]:
         """Latent frames of each chunk of a signal of `samples` samples: both sides derive the
         layout from the length alone."""
-        frames = -(-samples // self.granule) * self.config.entropy.z_stride
+        frames = -(-samples // self.granule) * self.stride
         for at in range(0, frames, CHUNK_FRAMES):
             yield min(CHUNK_FRAMES, frames - at)
 
@@ -102,12 +116,7 @@ class ECC(nn.Module):
     @torch.inference_mode()
     def estimated_bits(self, x: Tensor, level: int, skip: int) -> float:
         """Bits of the samples x [T] by the likelihoods, rounded and skipped as in coding."""
-        total = 0.0
-        for y in self.latents(x, level):
-            estimator = Estimator(self.entropy.gaussian, skip, training=False)
-            _, bits = self.entropy(y, torch.tensor([level]), estimator)
-            total += (bits["z"].sum() + bits["slices"].sum()).item()
-        return total
+        return sum(self.entropy.estimated_bits(y, level, skip) for y in self.latents(x, level))
 
     @torch.inference_mode()
     def synthesise_chunks(

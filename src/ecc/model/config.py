@@ -1,9 +1,9 @@
 """What shapes the network of a model. Kept apart from the networks so that reading
 `params.yaml` imports no PyTorch."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ecc.config import Config
 
@@ -41,9 +41,34 @@ class EntropyConfig(Config):
     skip: Annotated[int, Field(ge=0, le=MAX_SKIP)] = 5  # scale indexes below are not coded; 0: none
 
 
+class TokenConfig(Config):
+    """Sizes of the model of the tokens of a residual vector quantizer."""
+
+    width: Annotated[int, Field(ge=8)] = 256
+    taps: Annotated[int, Field(ge=1)] = 7  # latent frames that it sees, odd
+
+
+class RvqConfig(Config):
+    """Residual vector quantization in the place of the entropy model."""
+
+    # Stages that each quality level uses, ascending; none: the entropy model is there instead.
+    stages: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list, max_length=MAX_LEVELS)
+    bits: Annotated[int, Field(ge=1, le=12)] = 10  # of a token: 2 ** bits entries a stage
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.99  # of the averages that code books follow
+    commitment: Annotated[float, Field(ge=0)] = 0.25  # weight of the error of y_hat in training
+    tokens: TokenConfig | None = None  # a model of the tokens, for post-hoc entropy coding
+
+
 class CodecConfig(Config):
     """Everything that shapes the network of one model."""
 
     transform: TransformConfig = TransformConfig()
     entropy: EntropyConfig = EntropyConfig()
+    rvq: RvqConfig = RvqConfig()
     levels: Annotated[int, Field(ge=1, le=MAX_LEVELS)] = 1  # rates that one model serves
+
+    @model_validator(mode="after")
+    def _levels_are_those_of_the_stages(self) -> Self:
+        if self.rvq.stages and len(self.rvq.stages) != self.levels:
+            raise ValueError("rvq.stages: there must be as many as levels")
+        return self

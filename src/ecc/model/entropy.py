@@ -228,6 +228,12 @@ class EntropyModel(nn.Module):
         }
         return y_hat, bits
 
+    def estimated_bits(self, y: Tensor, level: int, skip: int) -> float:
+        """Bits of y [1, T, channels] by the likelihoods, rounded and skipped as in coding."""
+        estimator = Estimator(self.gaussian, skip, training=False)
+        _, bits = self(y, torch.tensor([level]), estimator)
+        return (bits["z"].sum() + bits["slices"].sum()).item()
+
     # ------------------------------------------------------------------ encode and decode
 
     def compress(
@@ -295,6 +301,10 @@ class EntropyModel(nn.Module):
                 z_tables = _coding_tables(self.bottleneck, medians)
             self._tables = _coding_tables(self.gaussian), z_tables
         return self._tables
+
+    def part_names(self, level: int) -> list[str]:
+        """What equal parts of the symbols of a `Latent` are, from left to right."""
+        return [f"slice {number}" for number in range(1, self.config.slices + 1)]
 
     def costs(self, latent: Latent, level: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Bits of each symbol of z and of y, in their shapes, under the tables that code them;

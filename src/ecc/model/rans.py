@@ -18,7 +18,8 @@ SYMBOL_LIMIT = 2**15
 CHECK_BITS = 23
 
 _AnsCoder = constriction.stream.stack.AnsCoder
-_RAW = constriction.stream.model.Uniform(2 * SYMBOL_LIMIT)
+_Uniform = constriction.stream.model.Uniform
+_each = constriction.stream.model.Categorical(perfect=False)
 
 Symbols = NDArray[np.int32]
 
@@ -64,7 +65,7 @@ class Encoder:
     """Gathers symbols in the order of the decoder."""
 
     def __init__(self) -> None:
-        self._gathered: list[tuple[Symbols, object]] = []
+        self._gathered: list[tuple[object, ...]] = []  # symbols, their model, its parameters
 
     def push(self, symbols: Symbols, indexes: Symbols, tables: Tables) -> None:
         """Add symbols [N], within ±`SYMBOL_LIMIT`, each coded with the table of its index."""
@@ -73,13 +74,22 @@ class Encoder:
             entries, raw[positions] = tables._entries(symbols[positions], table)
             self._gathered.append((entries, tables.models[table]))
         if raw.any():
-            self._gathered.append((symbols[raw] + SYMBOL_LIMIT, _RAW))
+            self.push_uniform(symbols[raw] + SYMBOL_LIMIT, 2 * SYMBOL_LIMIT)
+
+    def push_uniform(self, symbols: Symbols, size: int) -> None:
+        """Add symbols [N], each any of 0 to `size` - 1 with the same probability."""
+        self._gathered.append((symbols, _Uniform(size)))
+
+    def push_each(self, symbols: Symbols, odds: NDArray[np.float64]) -> None:
+        """Add symbols [N], each with odds of its own, [N, size]: integers, so that their sums
+        are the same everywhere."""
+        self._gathered.append((symbols, _each, odds))
 
     def finish(self, check: int) -> bytes:
         """The stream of all symbols, with a check of `CHECK_BITS` bits at its bottom."""
         ans = _AnsCoder(np.array([1 << CHECK_BITS | check], np.uint32))
-        for symbols, model in reversed(self._gathered):
-            ans.encode_reverse(symbols, model)
+        for symbols, *model in reversed(self._gathered):
+            ans.encode_reverse(symbols, *model)
         # The last word is not 0; its leading zero bytes need not be sent.
         stream: bytes = ans.get_compressed().astype("<u4").tobytes()
         return stream.rstrip(b"\0")
@@ -107,7 +117,17 @@ class Decoder:
             raw[positions] = entries == tables.escapes[table]
             symbols[positions] = entries + tables.offsets[table]
         if raw.any():
-            symbols[raw] = self._ans.decode(_RAW, int(raw.sum())) - SYMBOL_LIMIT
+            symbols[raw] = self.pull_uniform(int(raw.sum()), 2 * SYMBOL_LIMIT) - SYMBOL_LIMIT
+        return symbols
+
+    def pull_uniform(self, count: int, size: int) -> Symbols:
+        """The next `count` symbols that `push_uniform` added."""
+        symbols: Symbols = self._ans.decode(_Uniform(size), count)
+        return symbols
+
+    def pull_each(self, odds: NDArray[np.float64]) -> Symbols:
+        """The next symbols [N] that `push_each` added with these odds [N, size]."""
+        symbols: Symbols = self._ans.decode(_each, odds)
         return symbols
 
     def finish(self) -> int:

@@ -32,9 +32,15 @@ class TrainedModel:
 
     codec: ECC
     name: str
-    lmbda: list[float]  # of each quality level, ascending
+    lmbda: list[float]  # of each quality level, ascending; none where `codec` has stages instead
     digest: bytes  # SHA-256 of the file
     info: dict[str, Any]  # how it was trained
+
+    @property
+    def levels(self) -> list[str]:
+        """What sets each quality level apart."""
+        stages = self.codec.config.rvq.stages
+        return [f"λ = {value:g}" for value in self.lmbda] or [f"{n} stages" for n in stages]
 
 
 def save_model(

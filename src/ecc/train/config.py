@@ -1,11 +1,13 @@
 """What shapes a training. Kept apart from the trainer so that reading `params.yaml` imports no
 PyTorch."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ecc.config import Config
+from ecc.model.config import TokenConfig
 
 
 class CropConfig(Config):
@@ -51,19 +53,39 @@ class TrainConfig(Config):
 
 
 class ModelConfig(Config):
-    """A model of the study: a variant of the codec, trained for one lambda or for several.
+    """A model of the study: a variant of the codec, trained for one quality level or for several.
 
+    With `lmbda` it has the entropy model, with `stages` residual vector quantization.
     `codec` and `train` hold what differs from the sections of these names, as merge patches.
     """
 
     variant: str = "ecc"
     # kbit/s that one unit of distortion is worth, for each quality level, ascending.
-    lmbda: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    lmbda: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
+    # Stages of residual vector quantization, for each quality level, ascending.
+    stages: list[Annotated[int, Field(gt=0)]] = Field(default_factory=list)
     codec: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def levels(self) -> Sequence[float]:
+        """The lambda or the stages of each quality level."""
+        return self.lmbda or self.stages
+
     @model_validator(mode="after")
-    def _lmbda_ascends(self) -> Self:
-        if sorted(set(self.lmbda)) != self.lmbda:
-            raise ValueError("lmbda: the values must ascend")
+    def _levels_ascend(self) -> Self:
+        if bool(self.lmbda) == bool(self.stages):
+            raise ValueError("give either lmbda or stages")
+        if sorted(set(self.levels)) != self.levels:
+            raise ValueError(f"{'lmbda' if self.lmbda else 'stages'}: the values must ascend")
         return self
+
+
+class TokenModelConfig(Config):
+    """A model of the tokens of a trained model, for post-hoc entropy coding."""
+
+    variant: str
+    # VARIANT/MODEL, a model with stages; all that differs from it is the model of its tokens.
+    base: Annotated[str, Field(pattern=r"^[\w-]+/[\w-]+$")]
+    tokens: TokenConfig = TokenConfig()
+    train: dict[str, Any] = Field(default_factory=dict)  # differs from the section of this name

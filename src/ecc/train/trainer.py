@@ -48,7 +48,7 @@ class Run:
     name: str
     codec: CodecConfig
     train: TrainConfig
-    lmbda: Sequence[float]  # of each quality level
+    lmbda: Sequence[float]  # of each quality level; none for residual vector quantization
     manifest: Path
     speech: Path
     checkpoints: Path
@@ -58,7 +58,8 @@ class Run:
 
 
 def train(run: Run) -> None:
-    """Train a model with loss D + R / lambda (the minimiser of R + lambda D), R in kbit/s.
+    """Train a model with loss D + R / lambda (the minimiser of R + lambda D), R in kbit/s; where
+    the rate is fixed, for residual vector quantization, with D + the commitment loss.
 
     Under torchrun each process takes its own crops and gradients are averaged; the first process
     alone validates, logs and writes.
@@ -88,9 +89,7 @@ class Trainer:
         self.run, self.config = run, run.train
         self.device, self.world, self.rank = device, world, rank
         torch.manual_seed(self.config.seed)
-        self.codec = ECC(run.codec)
-        self.codec.spread_levels(run.lmbda)
-        self.codec.to(device)
+        self.codec = self._build().to(device)
         self.samples = self.config.crop.frames * self.codec.transform.samples_per_frame
         if self.samples % self.codec.granule:
             raise ValueError("train.crop.frames must be a multiple of codec.entropy.z_stride")
@@ -108,6 +107,13 @@ class Trainer:
         self.checkpoint = run.checkpoints / "checkpoint.pt"
         self._resume()
         self.network = DistributedDataParallel(self.codec) if world > 1 else self.codec
+
+    def _build(self) -> ECC:
+        """The codec as training starts from it."""
+        codec = ECC(self.run.codec)
+        if self.run.lmbda:
+            codec.spread_levels(self.run.lmbda)
+        return codec
 
     def fit(self) -> None:
         """Train to the last step and write the weights."""
@@ -152,13 +158,7 @@ class Trainer:
         config, key = self.config, (self.config.seed, self.step, self.rank)
         x = self._tensor(self.crops.batch(config.batch, *key))
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
-        level = torch.randint(len(self.lmbda), (len(x),), device=self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
-            x_hat, bits = self.network(x, level)
-        distortion = self.distortion(x, x_hat)["distortion"]
-        kbps = self.codec.kbps(bits, self.samples)
-        weight = min(1.0, (self.step + 1) / max(1.0, config.rate_ramp * config.steps))
-        loss = distortion + weight * (kbps / self.lmbda[level]).mean()
+        loss, kbps = self._loss(x)
         if not math.isfinite(loss.item()):
             raise TrainingDivergedError(
                 f"the loss is {loss.item()} at step {self.step}; "
@@ -172,24 +172,41 @@ class Trainer:
                 group["lr"] = learning_rate(config, self.step)
             optimizer.step()
         self.average.update_parameters(self.codec)
-        return {"train/loss": loss.item(), "train/kbps": kbps.mean().item()}
+        return {"train/loss": loss.item(), "train/kbps": kbps.item()}
+
+    def _loss(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of the crops x [B, T], each at a level of its own, and their mean rate."""
+        config = self.config
+        level = torch.randint(self.codec.config.levels, (len(x),), device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
+            x_hat, bits = self.network(x, level)
+        distortion = self.distortion(x, x_hat)["distortion"]
+        kbps = self.codec.kbps(bits, self.samples)
+        weight = min(1.0, (self.step + 1) / max(1.0, config.rate_ramp * config.steps))
+        return distortion + weight * self._constraint(kbps, bits, level), kbps.mean()
+
+    def _constraint(self, kbps: Tensor, bits: dict[str, Tensor], level: Tensor) -> Tensor:
+        """What the loss holds beside the distortion."""
+        if "commitment" in bits:
+            return bits["commitment"]
+        return (kbps / self.lmbda[level]).mean()
 
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
-        """Scores of each quality level, by its lambda, and their mean loss."""
+        """Scores of each quality level, by its lambda or stages, and their mean loss."""
         codec = self._averaged().eval()
         metrics: dict[str, float] = {}
         losses = []
-        for number, lmbda in enumerate(self.run.lmbda):
+        for number, name in enumerate(self.run.lmbda or self.run.codec.rvq.stages):
             level = torch.full((len(self.valid),), number, device=self.device)
             x_hat, bits = codec(self.valid, level)
             scores = self.distortion(self.valid, x_hat)
             kbps = codec.kbps(bits, self.samples)
-            losses.append((scores["distortion"] + (kbps / lmbda).mean()).item())
+            losses.append((scores["distortion"] + self._constraint(kbps, bits, level)).item())
             scores["kbps"] = kbps.mean()
             scores["z_share"] = bits["z"].sum() / (bits["z"] + bits["slices"].sum(dim=-1)).sum()
             scores["skipped"] = bits["skipped"]
-            metrics |= {f"valid/{lmbda:g}/{key}": value.item() for key, value in scores.items()}
+            metrics |= {f"valid/{name:g}/{key}": value.item() for key, value in scores.items()}
         codec.train()
         return metrics | {"valid/loss": sum(losses) / len(losses)}
 

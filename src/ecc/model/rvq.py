@@ -1,0 +1,327 @@
+"""Residual vector quantization, which most neural codecs have in the place of an entropy model.
+
+    y --> nearest entry of code book 1 --what is left--> nearest entry of code book 2 --> ...
+    y_hat = the sum of the entries of the first n stages; n follows from the level
+
+Zeghidour et al., "SoundStream" (2021), section III-C: each stage codes what those before it left,
+code books follow moving averages of what they code, entries that nothing falls on start again,
+and training with a random n ("quantizer dropout") gives one model several rates. Du et al.,
+"FunCodec" (2023), quantize in this way too. Every token takes the same number of bits, unless a
+model of the tokens, trained afterwards, says how likely they are (`TokenModel`): post-hoc entropy
+coding.
+
+`ResidualVectorQuantizer` stands in for `ecc.model.entropy.EntropyModel`: the same interface, the
+same streams with the same check, and nothing that decoding depends on is subject to rounding.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ecc.model import rans
+from ecc.model.config import RvqConfig, TokenConfig
+from ecc.model.entropy import Latent
+from ecc.model.exact import FixedTable, FixedTaps, fixed, odds
+
+DEAD = 0.1  # an entry that codes less than this share of the average starts again
+# Frames of a stage that are coded together, as (first, step): those of later groups see those of
+# earlier ones on either side, and none waits for the frame before it.
+GROUPS = ((0, 4), (2, 4), (1, 2))
+HIDDEN_LIMIT = 2.0**8  # of what is multiplied with entries of code books, so that sums are exact
+
+
+class TokenCoder(Protocol):
+    """What the walk over the tokens hands each group of them to."""
+
+    def __call__(self, tokens: Tensor | None, log_odds: Tensor) -> Tensor:
+        """Tokens [B, N] (None when decoding), and the logarithm to base 2 of the odds of each,
+        [B, N, entries], or [B, N, 0] where all entries are alike -> the tokens."""
+        ...
+
+
+class Counter:
+    """Counts the bits of tokens by their probabilities; nothing is coded."""
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+        self.groups: list[Tensor] = []  # [B, N], bits of each token of a group
+
+    def __call__(self, tokens: Tensor | None, log_odds: Tensor) -> Tensor:
+        assert tokens is not None
+        if log_odds.shape[-1]:
+            log_odds = log_odds.transpose(1, 2) * math.log(2)
+            nats = F.cross_entropy(log_odds, tokens, reduction="none")
+            self.groups.append(nats / math.log(2))
+        else:
+            self.groups.append(torch.full(tokens.shape, float(self.bits)))
+        return tokens
+
+
+class Coder:
+    """Encodes or decodes tokens. Batch size 1."""
+
+    def __init__(self, stream: rans.Encoder | rans.Decoder, bits: int) -> None:
+        self.stream, self.entries = stream, 1 << bits
+
+    def __call__(self, tokens: Tensor | None, log_odds: Tensor) -> Tensor:
+        modelled = log_odds.shape[-1] > 0
+        if isinstance(self.stream, rans.Decoder):
+            if modelled:
+                symbols = self.stream.pull_each(odds(log_odds[0].numpy()))
+            else:
+                symbols = self.stream.pull_uniform(log_odds.shape[1], self.entries)
+            return torch.from_numpy(symbols)[None].long()
+        assert tokens is not None
+        symbols = tokens[0].numpy().astype(np.int32)
+        if modelled:
+            self.stream.push_each(symbols, odds(log_odds[0].numpy()))
+        else:
+            self.stream.push_uniform(symbols, self.entries)
+        return tokens
+
+
+class TokenModel(nn.Module):
+    """The probabilities of tokens, given those of the stages before and of the frames around.
+
+    A network that all stages share looks at a window of frames: y_hat of the stages before, and
+    the entries of this stage in those frames that are known already. What it says is compared
+    with every entry of the code book, as in an output layer that is tied to its embedding.
+
+    Args:
+        config: sizes.
+        stages: of the quantizer.
+        entries: of a code book.
+        channels: of y.
+        levels: quality levels.
+    """
+
+    def __init__(
+        self, config: TokenConfig, stages: int, entries: int, channels: int, levels: int
+    ) -> None:
+        super().__init__()
+        self.taps = config.taps
+        width = config.width
+        self.window = FixedTaps((2 * channels + 1) * config.taps, width)
+        self.stage, self.level = FixedTable(stages, width), FixedTable(levels, width)
+        self.inner = FixedTaps(width, width)
+        self.heads = nn.ModuleList()
+        for _ in range(stages):
+            head = FixedTaps(width, channels + 1)
+            nn.init.zeros_(head.weight)  # at first all entries are alike
+            nn.init.zeros_(head.bias)
+            self.heads.append(head)
+        self.bias = FixedTable(stages, entries)
+
+    def forward(
+        self, stage: int, level: Tensor, seen: Tensor, frames: Tensor, codebook: Tensor
+    ) -> Tensor:
+        """The logarithm to base 2 of the odds of each entry, [B, N, entries].
+
+        Args:
+            stage: whose tokens.
+            level: of each sequence, [B].
+            seen: what is known of each frame, [B, T, 2 * channels + 1].
+            frames: the frames that are asked for, [N].
+            codebook: of the stage, [entries, channels], fixed-point.
+        """
+        half = self.taps // 2
+        window = F.pad(seen, (0, 0, half, half))[:, frames[:, None] + torch.arange(self.taps)]
+        hidden = self.window(window.flatten(2)) + self.stage(_one(stage)) + self.level(level)
+        hidden = self.heads[stage](F.relu(self.inner(F.relu(fixed(hidden)))))
+        hidden = hidden.clamp(-HIDDEN_LIMIT, HIDDEN_LIMIT)
+        # With its own length beside each entry, odds fall with the distance from any point.
+        length = fixed(codebook.square().mean(dim=-1, keepdim=True))
+        compared = hidden @ torch.cat([codebook, length], dim=-1).T
+        return fixed(compared + self.bias(_one(stage)))
+
+
+class ResidualVectorQuantizer(nn.Module):
+    """Codes a latent y [B, T, channels].
+
+    Args:
+        config: sizes, and the stages that each level uses.
+        channels: of y.
+    """
+
+    counts: Tensor
+    stages: Tensor
+
+    def __init__(self, config: RvqConfig, channels: int) -> None:
+        super().__init__()
+        self.config, stages, entries = config, max(config.stages), 1 << config.bits
+        self.register_buffer("stages", torch.tensor(config.stages), persistent=False)
+        self.codebooks = nn.Parameter(torch.zeros(stages, entries, channels), requires_grad=False)
+        self.register_buffer("counts", torch.zeros(stages, entries))  # moving averages of use
+        self.tokens = None
+        if config.tokens is not None:
+            levels = len(config.stages)
+            self.tokens = TokenModel(config.tokens, stages, entries, channels, levels)
+
+    # ------------------------------------------------------------------ training
+
+    def forward(self, y: Tensor, level: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Quantize y [B, T, channels] with the stages of the level [B] of each sequence.
+
+        Returns y_hat, with the gradient of the identity, and as of `EntropyModel` the bits of each
+        sequence, all in `slices` [B, stages]; `commitment` is what training is to keep small
+        besides (van den Oord et al., "Neural discrete representation learning", 2017, eq. 3).
+        """
+        left, commitment = y, y.new_zeros(())
+        active = self.stages[level][:, None] > torch.arange(len(self.codebooks), device=y.device)
+        # Distances are not for bfloat16.
+        with torch.autocast(y.device.type, enabled=False):
+            for stage in range(int(self.stages[level].max())):
+                tokens = self._nearest(left, stage)
+                entries = F.embedding(tokens, self.codebooks[stage]) * active[:, stage, None, None]
+                if self.training:
+                    coded = left[active[:, stage]].detach()
+                    self._learn(stage, coded.flatten(0, 1), tokens[active[:, stage]].flatten())
+                left = left - entries
+                error = left.square().mean(dim=(1, 2))
+                commitment = commitment + (error * active[:, stage]).mean()
+        if self.training and dist.is_initialized():
+            dist.broadcast(self.codebooks, 0)  # what entries start from anew is each process's own
+        bits = {
+            "z": y.new_zeros(len(y)),
+            "slices": active * float(self.config.bits * y.shape[1]),
+            "skipped": y.new_zeros(()),
+            "commitment": self.config.commitment * commitment,
+        }
+        return y - left.detach(), bits
+
+    def _nearest(self, y: Tensor, stage: int) -> Tensor:
+        """The entry of the code book of `stage` that is nearest to y [B, T, channels], [B, T]."""
+        codebook = self.codebooks[stage]
+        return (codebook.square().sum(dim=-1) - 2 * y @ codebook.T).argmin(dim=-1)
+
+    @torch.no_grad()
+    def _learn(self, stage: int, y: Tensor, tokens: Tensor) -> None:
+        """Move the entries of a stage towards the means of what they stand for, y [N, channels]."""
+        counts, codebook = self.counts[stage], self.codebooks[stage]
+        new = torch.bincount(tokens, minlength=len(counts)).to(counts)
+        sums = torch.zeros_like(codebook).index_add_(0, tokens, y)
+        if dist.is_initialized():
+            dist.all_reduce(new)
+            dist.all_reduce(sums)
+        # Both are moving averages: of the number of vectors of each entry, and of their sum.
+        total = torch.lerp(counts[:, None] * codebook, sums, 1 - self.config.decay)
+        counts.lerp_(new, 1 - self.config.decay)
+        codebook.copy_(total / counts.clamp_min(1e-9)[:, None])
+        dead = counts < DEAD * counts.mean()
+        if len(y):
+            codebook[dead] = y[torch.randint(len(y), (int(dead.sum()),), device=y.device)]
+            counts[dead] = counts.mean()
+
+    # ------------------------------------------------------------------ the one walk
+
+    def walk(
+        self, level: Tensor, frames: int, tokens: Tensor | None, code: TokenCoder
+    ) -> tuple[Tensor, Tensor]:
+        """Code all tokens in order; returns y_hat [B, frames, channels] and the tokens.
+
+        Args:
+            level: of all sequences, [B]; they have the same number of stages.
+            frames: of the latent.
+            tokens: [B, frames, stages] to count or encode, or None to decode.
+            code: counts, encodes or decodes the tokens of one group of frames of a stage.
+        """
+        stages = int(self.stages[level[0]])
+        y_hat = self.codebooks.new_zeros(len(level), frames, self.codebooks.shape[-1])
+        coded = torch.empty(len(level), frames, stages, dtype=torch.long)
+        for stage in range(stages):
+            codebook = fixed(self.codebooks[stage])
+            own, known = torch.zeros_like(y_hat), torch.zeros_like(y_hat[..., :1])
+            for group in self._groups(frames):
+                log_odds = y_hat[:, group, :0]
+                if self.tokens is not None:
+                    seen = torch.cat([y_hat, own, known], dim=-1)
+                    log_odds = self.tokens(stage, level, seen, group, codebook)
+                found = code(None if tokens is None else tokens[:, group, stage], log_odds)
+                coded[:, group, stage] = found
+                own[:, group] = F.embedding(found, codebook)
+                known[:, group] = 1
+            y_hat = fixed(y_hat + own)
+        return y_hat, coded
+
+    def _groups(self, frames: int) -> Iterator[Tensor]:
+        """Frames that are coded together."""
+        for first, step in GROUPS if self.tokens is not None else ((0, 1),):
+            if first < frames:
+                yield torch.arange(first, frames, step)
+
+    @torch.no_grad()
+    def quantize(self, y: Tensor, level: int) -> Tensor:
+        """y [B, T, channels] -> the tokens of the level, [B, T, stages]."""
+        left, tokens = y, []
+        for stage in range(self.config.stages[level]):
+            tokens.append(self._nearest(left, stage))
+            left = left - fixed(F.embedding(tokens[-1], self.codebooks[stage]))
+        return torch.stack(tokens, dim=-1)
+
+    # ------------------------------------------------------------------ encode and decode
+
+    def compress(
+        self, y: Tensor, level: int, skip: int, covered: bytes = b""
+    ) -> tuple[bytes, Latent]:
+        """As of `EntropyModel`; there is nothing to skip."""
+        encoder = rans.Encoder()
+        latent = self._code(self.quantize(y, level), y.shape[1], level, encoder)
+        return encoder.finish(latent.check(covered)), latent
+
+    def decompress(
+        self, stream: bytes, frames: int, level: int, skip: int, covered: bytes = b""
+    ) -> Latent:
+        """As of `EntropyModel`.
+
+        Raises:
+            rans.CodingError: the stream does not decode to what was encoded, or `covered` differs.
+        """
+        decoder = rans.Decoder(stream)
+        latent = self._code(None, frames, level, decoder)
+        if decoder.finish() != latent.check(covered):
+            raise rans.CodingError("decodes to other symbols than were encoded")
+        return latent
+
+    def estimated_bits(self, y: Tensor, level: int, skip: int) -> float:
+        """Bits of y [1, T, channels] by the probabilities of its tokens."""
+        counter = Counter(self.config.bits)
+        tokens = self.quantize(y, level)
+        self.walk(torch.tensor([level]), y.shape[1], tokens, counter)
+        return torch.cat(counter.groups, dim=1).sum().item()
+
+    def update(self) -> None:
+        """Nothing: there are no tables to build."""
+
+    def part_names(self, level: int) -> list[str]:
+        """What the columns of the symbols of a `Latent` are, from left to right."""
+        return [f"stage {number}" for number in range(1, self.config.stages[level] + 1)]
+
+    def costs(self, latent: Latent, level: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As of `EntropyModel`: nothing for z, and the bits of each token [T, stages]."""
+        counter = Counter(self.config.bits)
+        tokens = torch.from_numpy(latent.symbols).long()[None]
+        self.walk(torch.tensor([level]), len(latent.symbols), tokens, counter)
+        bits, groups = np.zeros(latent.symbols.shape), iter(counter.groups)
+        for stage in range(bits.shape[1]):
+            for group in self._groups(len(bits)):
+                bits[group, stage] = next(groups)[0].numpy()
+        return np.zeros((0, 0)), bits
+
+    def _code(
+        self, tokens: Tensor | None, frames: int, level: int, stream: rans.Encoder | rans.Decoder
+    ) -> Latent:
+        coder = Coder(stream, self.config.bits)
+        y_hat, coded = self.walk(torch.tensor([level]), frames, tokens, coder)
+        symbols = coded[0].numpy().astype(np.int32)
+        return Latent(y_hat, np.zeros((0, 0), np.int32), symbols, np.zeros_like(symbols))
+
+
+def _one(index: int) -> Tensor:
+    return torch.tensor([index])

@@ -1,0 +1,81 @@
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from train.conftest import make_run
+
+from ecc.model.config import CodecConfig, RvqConfig, TokenConfig
+from ecc.model.weights import load_model
+from ecc.train.tokens import TokenRun, train_tokens
+from ecc.train.trainer import train
+
+STAGES = [1, 3]
+
+
+def rvq_run(corpus, name="rvq", **train_settings):
+    run = make_run(corpus, name, **train_settings)
+    rvq = RvqConfig(stages=STAGES, bits=4)
+    codec = CodecConfig(transform=run.codec.transform, rvq=rvq, levels=len(STAGES))
+    return replace(run, codec=codec, lmbda=[])
+
+
+def token_run(corpus, base, name="coded", **train_settings):
+    run = make_run(corpus, name, **train_settings)
+    rvq = base.codec.rvq.model_copy(update={"tokens": TokenConfig(width=16, taps=3)})
+    codec = base.codec.model_copy(update={"rvq": rvq})
+    fields = {key: getattr(run, key) for key in asdict(run)}
+    return TokenRun(**fields | {"codec": codec, "lmbda": [], "base": base.weights})
+
+
+def test_rvq_trains_and_its_code_books_are_used(corpus):
+    run = rvq_run(corpus)
+    train(run)
+    trained = load_model(run.weights)
+    assert trained.levels == ["1 stages", "3 stages"]
+    assert (trained.codec.entropy.codebooks.abs().sum(dim=(1, 2)) > 0).all()
+    assert (run.logs / "plots/metrics/valid/3/distortion.tsv").exists()
+    assert not trained.codec.transform.g_a.gain.weight.any()
+
+
+def test_token_model_learns_and_leaves_the_codec_as_it_was(corpus):
+    base = rvq_run(corpus)
+    train(base)
+    run = token_run(corpus, base, steps=40, learning_rate=5e-3)
+    train_tokens(run)
+    plain, coded = load_model(base.weights).codec, load_model(run.weights).codec
+    for name, value in plain.state_dict().items():
+        assert torch.equal(coded.state_dict()[name], value), name
+    x = torch.randn(4000, generator=torch.Generator().manual_seed(0)) * 0.1
+    for level in range(len(STAGES)):
+        symbols = [
+            [latent.symbols.tolist() for _, latent in codec.compress_chunks(x, level, 0)]
+            for codec in (plain, coded)
+        ]
+        assert symbols[0] == symbols[1]
+    bits = [
+        sum(codec.estimated_bits(x, level, 0) for level in range(2)) for codec in (plain, coded)
+    ]
+    assert bits[1] < bits[0]
+
+
+def test_a_killed_token_training_ends_as_one_that_was_not(corpus, monkeypatch):
+    base = rvq_run(corpus)
+    train(base)
+    whole, killed = token_run(corpus, base, "whole"), token_run(corpus, base, "killed")
+    killed = replace(killed, name="whole")
+    train_tokens(whole)
+    calls = 0
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def dying(*arguments, **keywords):
+        nonlocal calls
+        calls += 1
+        if calls == 6:
+            raise KeyboardInterrupt
+        return clip(*arguments, **keywords)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", dying)
+        train_tokens(killed)
+    train_tokens(killed)
+    assert killed.weights.read_bytes() == whole.weights.read_bytes()
