@@ -17,15 +17,17 @@ REPORTS = Path("reports")
 def main() -> None:
     """Write reports/figures/*.png and reports/report.md."""
     study = params.load()
-    rd = pd.read_csv(REPORTS / "rd.csv", dtype={"codec": str, "point": str, "test_set": str})
-    codecs = read_table(REPORTS / "codecs.csv")
-    labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
-    nominal = codecs.loc[codecs["rate"] == "nominal", "codec"]
-    styles = figures.Styles(list(study.codecs), labels, study.report.codec, list(nominal))
-    drawn = {
-        f"rd_{test_set}": figures.rd_curves(points, study.score.metrics, styles)
-        for test_set, points in rd.dropna(subset=["kbps"]).groupby("test_set", sort=False)
-    }
+    rd = read_table(REPORTS / "rd.csv")
+    styles = figures.Styles(study.kinds(), read_table(REPORTS / "codecs.csv"), study.report.codec)
+    metrics = study.score.metrics
+    drawn = {}
+    for test_set, of_set in rd.groupby("test_set", sort=False):
+        if not (of_set["kbps"] <= figures.HIGHEST_KBPS).any():
+            continue
+        # Three panels are as many as a page has room for.
+        drawn[f"rd_{test_set}"] = figures.rd_curves(of_set, metrics[:3], styles)
+        if metrics[3:]:
+            drawn[f"rd_{test_set}_more"] = figures.rd_curves(of_set, metrics[3:], styles)
     if rd["kbps_estimated"].notna().any():
         drawn["rate_overhead"] = figures.rate_overhead(rd, styles)
     training = figures.training_curves(REPORTS / "training")

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -17,21 +18,64 @@ def rd(make_scores):
     return rd_table(scores, ["ecc", "lpc"], ["default"], METRICS, Report(bootstrap=100))
 
 
+KINDS = {"ecc": "own", "lpc": "conventional", "dac": "neural", "evs": "conventional"}
+
+
+def about(**rates):
+    labels = {"ecc": "ECC", "lpc": "LPC-10", "dac": "DAC (published), nominal rate", "evs": "EVS"}
+    rows = [{"codec": c, "label": labels[c], "rate": rate} for c, rate in rates.items()]
+    return pd.DataFrame(rows)
+
+
 @pytest.fixture
 def styles():
-    return figures.Styles(["ecc", "lpc", "evs"], {"ecc": "ECC", "lpc": "LPC-10"}, "ecc")
+    return figures.Styles(KINDS, about(ecc="measured", lpc="measured"), "ecc")
 
 
 def test_curves_show_the_points_of_the_table(rd, styles):
     figure = figures.rd_curves(rd, METRICS, styles)
     assert [axes.get_title() for axes in figure.axes] == ["PESQ-WB", "ViSQOL", "ESTOI"]
     ours, single = figure.axes[0].get_lines()
-    assert (ours.get_label(), single.get_label()) == ("ECC", "LPC-10")
+    assert ours.get_label() == "ECC"
     assert ours.get_xdata() == pytest.approx([0.7, 1.3, 6.0])
     assert ours.get_ydata() == pytest.approx([1.5, 2.1, 3.6])
     assert ours.get_linewidth() > single.get_linewidth()
+    assert ours.get_zorder() > single.get_zorder()
     assert figure.axes[0].get_xscale() == "log"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ECC", "LPC-10"]
+    assert len(figure.axes[0].collections) == 1  # the interval of ECC alone
+
+
+def test_a_point_that_stands_alone_is_named_and_not_in_the_legend(rd, styles):
+    figure = figures.rd_curves(rd, METRICS, styles)
+    for axes in figure.axes:
+        assert [text.get_text() for text in axes.texts] == ["LPC-10"]
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [entry for entry in entries if entry] == ["ECC"]
+
+
+def test_names_keep_clear_of_each_other_and_of_the_edge(rd, styles):
+    axes = figures.rd_curves(rd, METRICS, styles).axes[0]
+    for text in list(axes.texts):
+        text.remove()
+    figures._write_names(axes, [("lpc", 2.4, 1.5), ("lpc", 2.4, 1.5), ("ecc", 6.0, 3.6)], styles)
+    first, second, edge = (text.get_window_extent() for text in axes.texts)
+    assert not first.overlaps(second)
+    assert edge.x1 < axes.bbox.x1
+
+
+def test_legend_columns_hold_one_kind(make_scores):
+    names = ["ecc", "lpc", "dac", "evs"]
+    scores = pd.concat([make_scores(name, POINTS) for name in names])
+    table = rd_table(scores, names, ["default"], METRICS, Report(bootstrap=100))
+    codecs = about(**dict.fromkeys(names, "measured"))
+    figure = figures.rd_curves(table, METRICS, figures.Styles(KINDS, codecs, "ecc"))
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    columns = [entries[start : start + 4] for start in range(0, len(entries), 4)]
+    assert [[entry for entry in column if entry] for column in columns] == [
+        ["ECC"],
+        ["DAC (published), nominal rate"],
+        ["LPC-10", "EVS"],
+    ]
 
 
 def test_a_dashed_line_is_what_the_references_score(rd, styles):
@@ -39,16 +83,36 @@ def test_a_dashed_line_is_what_the_references_score(rd, styles):
     figure = figures.rd_curves(rd, METRICS, styles)
     assert [len(axes.get_lines()) for axes in figure.axes] == [2, 3, 2]
     assert list(figure.axes[1].get_lines()[-1].get_ydata()) == [4.5, 4.5]
-    assert "references" in figure.axes[1].get_title()
+    assert "the references" in [text.get_text() for text in figure.axes[1].texts]
 
 
-def test_nominal_rates_are_hollow(rd):
-    labels = {"ecc": "ECC", "lpc": "LPC-10, nominal rate"}
-    figure = figures.rd_curves(rd, METRICS, figures.Styles(["ecc", "lpc"], labels, "ecc", ["lpc"]))
+def test_a_ceiling_is_a_line_without_a_rate(rd):
+    rd.loc[rd["codec"] == "lpc", "kbps"] = np.nan
+    styles = figures.Styles(KINDS, about(ecc="measured", lpc="none"), "ecc")
+    axes = figures.rd_curves(rd, METRICS, styles).axes[0]
+    _, ceiling = axes.get_lines()
+    assert list(ceiling.get_ydata()) == pytest.approx([1.5, 1.5])
+    assert list(ceiling.get_xdata()) == [0, 1] and ceiling.get_linestyle() == "-."
+    assert axes.get_xlim() == pytest.approx((0.85 * 0.7, 1.18 * 6.0))
+    assert [text.get_text() for text in axes.texts] == ["LPC-10"]
+
+
+def test_rates_beyond_the_axis_are_left_out(make_scores, styles):
+    scores = pd.concat([make_scores("ecc", POINTS), make_scores("lpc", [(9.0, 3.0), (24.0, 4.0)])])
+    table = rd_table(scores, ["ecc", "lpc"], ["default"], METRICS, Report(bootstrap=100))
+    _, other = figures.rd_curves(table, METRICS, styles).axes[0].get_lines()
+    assert other.get_xdata() == pytest.approx([9.0])
+
+
+def test_nominal_rates_are_hollow_and_named_without_brackets(rd):
+    rd["codec"] = rd["codec"].replace("lpc", "dac")
+    styles = figures.Styles(KINDS, about(ecc="measured", dac="nominal"), "ecc")
+    figure = figures.rd_curves(rd, METRICS, styles)
     ours, other = figure.axes[0].get_lines()
     assert ours.get_markerfacecolor() == ours.get_color() and ours.get_linestyle() == "-"
     assert other.get_markerfacecolor() == "white" and other.get_linestyle() == ":"
     assert "hollow: nominal" in figure.axes[0].get_xlabel()
+    assert [text.get_text() for text in figure.axes[0].texts] == ["DAC"]
 
 
 def test_overhead_is_in_percent_of_the_estimate(rd, styles):
@@ -75,11 +139,11 @@ def test_training_curves_read_what_dvclive_wrote(tmp_path):
         ]
 
 
-def test_leaving_a_codec_out_does_not_recolour_the_others(rd, styles):
-    without = figures.rd_curves(rd[rd["codec"] == "lpc"], METRICS, styles)
-    with_ecc = figures.rd_curves(rd, METRICS, styles)
-    assert without.axes[0].get_lines()[0].get_color() == styles.colours["lpc"]
-    assert with_ecc.axes[0].get_lines()[1].get_color() == styles.colours["lpc"]
+def test_leaving_a_codec_out_does_not_recolour_the_others():
+    everything = figures.Styles(KINDS, about(**dict.fromkeys(KINDS, "measured")), "ecc")
+    without = figures.Styles(KINDS, about(ecc="measured", evs="measured"), "ecc")
+    assert without.colours["evs"] == everything.colours["evs"] != everything.colours["lpc"]
+    assert without.markers == everything.markers
 
 
 def test_equal_figures_give_equal_small_files(rd, styles, tmp_path):

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecc.report.bd_rate import bd_rate_table
-from ecc.report.rd import Report, rd_table
+from ecc.report.bd_rate import bd_rate_table, matched_rate_table
+from ecc.report.rd import Report
 from ecc.report.readme import blocks, fill
 
 METRICS = ["pesq_wb", "visqol", "estoi"]
@@ -46,22 +46,34 @@ def test_broken_or_unknown_blocks_are_errors(text):
 def test_blocks_hold_the_numbers_of_the_tables(make_scores, tmp_path):
     scores = pd.concat(
         [
-            make_scores("ecc", [(1.0, 2.0), (2.0, 3.0)]),
-            make_scores("opus", [(2.0, 2.0), (4.0, 3.0)]),
+            make_scores(codec, points, test_set=test_set)
+            for test_set in ("default", "english")
+            for codec, points in (
+                ("ecc", [(1.0, 2.0), (2.0, 3.0)]),
+                ("opus", [(2.0, 2.0), (4.0, 3.0)]),
+            )
         ]
     )
-    arguments = (scores, ["ecc", "opus"], ["default"], METRICS, Report(bootstrap=100))
-    rd_table(*arguments).to_csv(tmp_path / "rd.csv", index=False)
-    bd_rate_table(*arguments).to_csv(tmp_path / "bd_rate.csv", index=False)
+    config = Report(bootstrap=100)
     codecs = pd.DataFrame({"codec": ["ecc", "opus"], "label": ["ECC", "Opus 1.6"]})
+    codecs = codecs.assign(kind=["own", "conventional"], rate="measured")
     codecs.to_csv(tmp_path / "codecs.csv", index=False)
-    filled = blocks(tmp_path, "ecc", METRICS)
-    assert "| 1.00   | 2.00 [1.9" in filled["rd"]
-    assert len(filled["rd"].splitlines()) == 4  # ECC's two points alone
-    assert filled["bd_rate"].splitlines() == [
-        f"- {metric} on `default`: −50 % against Opus 1.6"
-        for metric in ("PESQ-WB", "ViSQOL", "ESTOI")
+
+    def write(scores):
+        arguments = (scores, ["ecc", "opus"], ["default", "english"], METRICS, config)
+        matched_rate_table(*arguments).to_csv(tmp_path / "matched_rate.csv", index=False)
+        bd_rate_table(*arguments).to_csv(tmp_path / "bd_rate.csv", index=False)
+
+    write(scores)
+    filled = blocks(tmp_path, ["english"], ["visqol"], config)
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in filled["rd"].splitlines()]
+    assert rows[0] == ["test set", "metric", "codec", "1.2 kbps", "2 kbps", "3.2 kbps"]
+    # Straight lines over log rate: 2 + log2(1.2), and 1 + log2(3.2).
+    assert rows[2:] == [
+        ["english", "ViSQOL", "ECC", "2.26", "3.00", "–"],
+        ["english", "ViSQOL", "best conventional", "–", "2.00 (Opus 1.6)", "2.68 (Opus 1.6)"],
     ]
-    scores = scores[scores["codec"] == "ecc"]
-    bd_rate_table(scores, *arguments[1:]).to_csv(tmp_path / "bd_rate.csv", index=False)
-    assert blocks(tmp_path, "ecc", METRICS)["bd_rate"].startswith("No two codecs")
+    assert "| all peers           | −50.0 % (2 of 2) |" in filled["bd_rate"]
+    write(scores.iloc[:0])
+    empty = blocks(tmp_path, ["english"], ["visqol"], config)
+    assert empty["rd"].startswith("No speech") and empty["bd_rate"].startswith("No two codecs")

@@ -4,7 +4,15 @@ import pytest
 
 from ecc.report import rd as rate_distortion
 from ecc.report.bd_rate import bd_rate_table, matched_rate_table
-from ecc.report.render import bd_rate_cell, markdown, points_table, render, with_interval
+from ecc.report.render import (
+    average_pivot,
+    bd_rate_cell,
+    markdown,
+    points_table,
+    render,
+    summary_table,
+    with_interval,
+)
 
 METRICS = ["pesq_wb", "visqol", "estoi"]
 CONFIG = rate_distortion.Report(bootstrap=100)
@@ -22,12 +30,14 @@ PARAMETERS = {"codec": {"width": 192}, "models": {"ecc-1": {"lmbda": 6.0}}}
 
 def write_tables(folder, scores, codecs, test_sets, sources=()):
     """What workflow/aggregate.py writes."""
-    names = codecs["codec"].tolist()
-    arguments = (scores, names, test_sets, METRICS, CONFIG)
+    names, rated = codecs["codec"].tolist(), rate_distortion.with_rate(codecs)
+    arguments = (test_sets, METRICS, CONFIG)
     tables = {
-        "rd": rate_distortion.mark_rates(rate_distortion.rd_table(*arguments), codecs),
-        "bd_rate": rate_distortion.mark_rates(bd_rate_table(*arguments), codecs),
-        "matched_rate": rate_distortion.mark_rates(matched_rate_table(*arguments), codecs),
+        "rd": rate_distortion.rd_table(scores, names, *arguments),
+        "bd_rate": bd_rate_table(scores, rated, *arguments),
+        "matched_rate": matched_rate_table(scores, rated, *arguments),
+    }
+    tables = {name: rate_distortion.mark_rates(t, codecs) for name, t in tables.items()} | {
         "codecs": codecs,
         "absent": rate_distortion.absent_table(codecs, sources, test_sets, scores),
         "failures": rate_distortion.failure_table(scores, METRICS),
@@ -36,11 +46,11 @@ def write_tables(folder, scores, codecs, test_sets, sources=()):
         table.to_csv(folder / f"{name}.csv", index=False)
 
 
-def about(*names, available=True, rate="measured"):
+def about(*names, available=True, rate="measured", kind="conventional"):
     return pd.DataFrame(
         [
             {"codec": name, "label": name.upper(), "version": "1.0", "available": available}
-            | {"rate": rate}
+            | {"rate": rate, "kind": "own" if name == "ecc" else kind}
             | {"reason": None if available else "its library is not installed"}
             for name in names
         ]
@@ -108,6 +118,88 @@ def test_nominal_rates_are_said_where_they_are_shown(scores, tmp_path):
     codecs = pd.concat([about("ecc"), about("opus", rate="nominal")], ignore_index=True)
     write_tables(tmp_path, scores, codecs, ["default"])
     assert "hollow markers" in render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+
+
+def test_a_ceiling_has_no_rate_anywhere(scores, make_scores, tmp_path):
+    scores = pd.concat([scores, make_scores("pcm", [(128.0, 3.7)])])
+    codecs = pd.concat([about("ecc", "opus"), about("pcm", rate="none")], ignore_index=True)
+    write_tables(tmp_path, scores, codecs, ["default"])
+    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    assert "A ceiling has no rate" in text and "128" not in text
+    rows = [line for line in text.splitlines() if line.startswith("| PCM ")]
+    assert len(rows) == 1 and rows[0].split("|")[3].strip() == "–" and " 3.70 " in rows[0]
+
+
+def test_more_metrics_than_panels_fold_their_figure(scores, tmp_path):
+    write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
+    (tmp_path / "figures").mkdir()
+    for name in ("rd_default", "rd_default_more"):
+        (tmp_path / "figures" / f"{name}.png").touch()
+    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    first, second = text.index("(figures/rd_default.png)"), text.index("figures/rd_default_more")
+    assert "<details>" not in text[:first] and "<details>" in text[first:second]
+    assert text.count("<details>") == text.count("</details>")
+
+
+def test_summary_names_the_best_conventional_codec(make_scores):
+    scores = pd.concat(
+        [
+            make_scores("ecc", [(1.0, 3.0), (8.0, 4.0)]),
+            make_scores("opus", [(5.0, 2.0), (8.0, 4.0)]),
+            make_scores("speex", [(1.0, 1.5), (8.0, 2.5)]),
+            make_scores("dac", [(1.0, 4.5), (8.0, 4.6)]),
+            make_scores("lyra", [(1.0, 1.1), (2.0, 1.4)]),
+        ]
+    ).assign(log_mel_distance=lambda table: 10 - table["visqol"])
+    codecs = pd.concat([about("ecc", "opus", "speex"), about("dac", "lyra", kind="neural")])
+    config = rate_distortion.Report(bootstrap=100, matched_kbps=(2.0, 6.0), beside=("lyra", "evs"))
+    metrics = ["visqol", "log_mel_distance"]
+    matched = matched_rate_table(scores, list(codecs["codec"]), ["default"], metrics, config)
+    quality, distance = (
+        rows.set_index("codec")
+        for _, rows in summary_table(matched, codecs, metrics, config).groupby("metric", sort=False)
+    )
+    assert list(quality.index) == list(distance.index) == ["ECC", "LYRA", "best conventional"]
+    assert quality.loc["LYRA", ["2 kbps", "6 kbps"]].tolist() == ["1.40", "–"]
+    # At 2 kbps there is but Speex; at 6 Opus is better, in what is a distance too.
+    assert quality.loc["best conventional", "2 kbps"] == "1.83 (SPEEX)"
+    best = [
+        float(table.loc["best conventional", "6 kbps"].split(" (")[0])
+        for table in (quality, distance)
+    ]
+    assert [t.loc["best conventional", "6 kbps"].split(" ")[1] for t in (quality, distance)] == [
+        "(OPUS)"
+    ] * 2
+    assert sum(best) == pytest.approx(10, abs=0.011) and best[0] > 2.5
+
+
+def test_averages_are_given_by_kind_and_by_codec_of_the_study(scores, make_scores):
+    scores = pd.concat(
+        [
+            scores,
+            make_scores("dac", [(4.0, 2.0), (8.0, 3.0), (16.0, 4.0)]),
+            make_scores("demo", [(2.0, 2.0)]),
+            make_scores("rvq", [(1.25, 2.0), (2.5, 3.0), (5.0, 4.0)]),
+        ]
+    )
+    codecs = pd.concat(
+        [
+            about("ecc", "opus"),
+            about("dac", kind="neural"),
+            about("rvq", kind="own"),
+            about("demo", kind="neural", rate="nominal"),
+        ]
+    )
+    bd = bd_rate_table(scores, list(codecs["codec"]), ["default"], METRICS, CONFIG)
+    lines = average_pivot(bd, codecs, METRICS[:1], CONFIG).splitlines()[2:]
+    assert [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in lines] == [
+        ("all peers", "−62.5 % (2 of 3)"),
+        ("conventional codecs", "−50.0 % (1 of 1)"),
+        ("neural codecs", "−75.0 % (1 of 1)"),
+        ("published decodes, nominal rate", "– (0 of 1)"),
+        ("RVQ", "−20.0 % (1 of 1)"),
+    ]
+    assert average_pivot(bd.iloc[:0], codecs, METRICS, CONFIG) == ""
 
 
 def test_missing_table_is_an_error(tmp_path):

@@ -1,15 +1,19 @@
 """Figures of the report. They show numbers of the tables and compute none."""
 
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
@@ -24,79 +28,106 @@ METRIC_LABELS = {
 }
 """What tables and figures call a metric; an arrow says that less is better."""
 TRAINING_METRICS = ("distortion", "kbps")
+HIGHEST_KBPS = 17.0
+"""Figures of quality over rate end here; what lies above is in the tables."""
+LEGEND_ROWS = 4
+HALO = withStroke(linewidth=2, foreground="white")
 DPI = 100
 
 
 class Styles:
-    """Colour and marker of each codec, the same in all figures.
+    """How each codec looks, the same in all figures.
 
-    They follow from the place of a codec in `codecs` (the whole catalogue), so that leaving one
-    out of a study does not recolour the others. `emphasised` is drawn thick and in front; those
-    of `nominal` rate have hollow markers and dotted lines.
+    kinds: own, neural or conventional, for each codec of the whole catalogue, from whose place in
+    it the colours follow, so that leaving one out of a study does not recolour the others.
+    codecs: what `ecc.report.rd.read_codecs` says of those that take part.
+
+    `emphasised` is red, thick and in front, the other codecs of this study are dark, neural ones
+    bright, conventional ones pale and behind. A nominal rate is hollow and dotted.
     """
 
-    def __init__(
-        self,
-        codecs: Sequence[str],
-        labels: Mapping[str, str],
-        emphasised: str,
-        nominal: Collection[str] = (),
-    ) -> None:
-        others = [codec for codec in codecs if codec != emphasised]
-        colours = [c for i, c in enumerate(sns.color_palette("tab10")) if i != 3]  # red is taken
-        shapes = "sD^vph<>d*XP"
-        self.emphasised, self.nominal = emphasised, nominal
-        self.labels = {codec: labels.get(codec, codec) for codec in codecs}
-        self.colours = {c: colours[i % len(colours)] for i, c in enumerate(others)}
-        self.markers = {c: shapes[i % len(shapes)] for i, c in enumerate(others)}
+    def __init__(self, kinds: Mapping[str, str], codecs: pd.DataFrame, emphasised: str) -> None:
+        self.emphasised, self.kinds = emphasised, kinds
+        self.rates = dict(zip(codecs["codec"], codecs["rate"], strict=True))
+        # Hollow markers say that a rate is nominal; words are for the tables.
+        self.labels = {
+            codec: label.partition(" (")[0].removesuffix(", nominal rate")
+            if self.rates[codec] == "nominal"
+            else label
+            for codec, label in zip(codecs["codec"], codecs["label"], strict=True)
+        }
+        self.colours: dict[str, Any] = {}
+        self.markers: dict[str, str] = {}
+        pale = [
+            sns.desaturate(sns.set_hls_values(c, l=0.62), 0.75) for c in sns.color_palette("tab10")
+        ]
+        self.palettes = {
+            "own": ["0.1", "0.4", "0.6"],
+            "neural": sns.color_palette("Dark2"),
+            "conventional": pale,
+        }
+        for kind, palette in self.palettes.items():
+            of_kind = [c for c in kinds if kinds[c] == kind and c != emphasised]
+            for number, codec in enumerate(of_kind):
+                self.colours[codec] = palette[number % len(palette)]
+                self.markers[codec] = "sD^vph<>d*XP"[number % 12]
         self.colours[emphasised], self.markers[emphasised] = (0.75, 0.05, 0.1), "o"
 
-    def draw(self, axes: Axes, codec: str, x: pd.Series, y: pd.Series) -> None:
+    def draw(
+        self, axes: Axes, codec: str, x: pd.Series, y: pd.Series, in_legend: bool = True
+    ) -> None:
         """A line with markers through the points, labelled with the codec's label."""
-        strong, hollow = codec == self.emphasised, codec in self.nominal
+        strong, own = codec == self.emphasised, self.kinds[codec] == "own"
+        hollow = self.rates[codec] == "nominal"
         axes.plot(
             x,
             y,
-            label=self.labels[codec],
+            label=("" if in_legend else "_") + self.labels[codec],  # matplotlib hides "_"
             color=self.colours[codec],
             marker=self.markers[codec],
-            linewidth=2.6 if strong else 1.2,
-            markersize=8 if strong else 6,
+            linewidth=2.6 if strong else 1.8 if own else 1.1,
+            markersize=7 if strong else 5,
             linestyle=":" if hollow else "-",
             markerfacecolor="white" if hollow else self.colours[codec],
             markeredgecolor=self.colours[codec] if hollow else "white",
-            markeredgewidth=1.2 if hollow else 0.6,
-            zorder=4 if strong else 3,
+            markeredgewidth=1.2 if hollow else 0.5,
+            zorder=5 if strong else 4 if own else 2 if self.kinds[codec] == "conventional" else 3,
         )
 
 
 def rd_curves(rd: pd.DataFrame, metrics: Sequence[str], styles: Styles) -> Figure:
-    """Each metric over the rate for the points of one test set, with 95 % intervals as bands.
+    """Each metric over the rate for the points of one test set, up to `HIGHEST_KBPS`.
 
-    A metric that also scores the references has their mean as a dashed line.
+    The codec under study has its 95 % intervals as a band. A point that stands alone, or has a
+    nominal rate, has its codec's name beside it; the others are in the legend. A horizontal line
+    is what has no rate: a ceiling, and the mean of the references where the metric scores them.
     """
-    figure, panels = _panels(len(metrics))
+    figure, panels = _panels(len(metrics), size=(4.1, 5.2))
+    shown = rd[rd["kbps"] <= HIGHEST_KBPS].sort_values("kbps", kind="stable")
     for axes, metric in zip(panels, metrics, strict=True):
+        names = []
         for codec in styles.labels:
-            points = rd[rd["codec"] == codec].dropna(subset=["kbps", metric]).sort_values("kbps")
+            points = shown[shown["codec"] == codec].dropna(subset=[metric])
             if points.empty:
                 continue
-            styles.draw(axes, codec, points["kbps"], points[metric])
-            ends = (points[f"{metric}_low"], points[f"{metric}_high"])
-            colour = styles.colours[codec]
-            if len(points) > 1:
-                axes.fill_between(points["kbps"], *ends, color=colour, alpha=0.13, linewidth=0)
-            else:
-                axes.vlines(points["kbps"], *ends, color=colour, alpha=0.5)
+            alone = len(points) == 1 or styles.rates[codec] == "nominal"
+            styles.draw(axes, codec, points["kbps"], points[metric], in_legend=not alone)
+            if alone:
+                names.append((codec, points["kbps"].iloc[-1], points[metric].iloc[-1]))
+            if codec == styles.emphasised:
+                ends = (points[f"{metric}_low"], points[f"{metric}_high"])
+                colour = styles.colours[codec]
+                axes.fill_between(points["kbps"], *ends, color=colour, alpha=0.15, linewidth=0)
         axes.set_title(METRIC_LABELS.get(metric, metric))
-        reference = rd.get(f"{metric}_reference", pd.Series(dtype=float)).dropna()
-        if len(reference):
-            axes.axhline(reference.iloc[0], color="0.4", linestyle="--", linewidth=1)
-            axes.set_title(f"{METRIC_LABELS.get(metric, metric)} (dashed: the references)")
-        _rate_axis(axes, rd["kbps"])
-        if rd["codec"].isin(list(styles.nominal)).any():
+        _rate_axis(axes, shown["kbps"])
+        if shown["codec"].map(styles.rates).eq("nominal").any():
             axes.set_xlabel("rate (kbps; hollow: nominal)")
-    _legend(figure, panels)
+        _write_names(axes, names, styles)
+        for _, ceiling in rd[rd["codec"].map(styles.rates) == "none"].iterrows():
+            _level(axes, ceiling[metric], styles.labels[ceiling["codec"]], "-.")
+        for value in rd.get(f"{metric}_reference", pd.Series(dtype=float)).dropna()[:1]:
+            _level(axes, value, "the references", "--")
+    _legend_below(figure, panels, styles)
     return figure
 
 
@@ -104,7 +135,7 @@ def rate_overhead(rd: pd.DataFrame, styles: Styles) -> Figure:
     """How far the real rate lies above the model's estimate, a panel for each test set."""
     known = rd.dropna(subset=["kbps", "kbps_estimated"])
     test_sets = list(dict.fromkeys(known["test_set"]))
-    figure, panels = _panels(len(test_sets), sharey=True)
+    figure, panels = _panels(len(test_sets), columns=2, sharey=True)
     for axes, test_set in zip(panels, test_sets, strict=True):
         of_set = known[known["test_set"] == test_set]
         for codec in styles.labels:
@@ -148,7 +179,7 @@ def bit_shares(parts: pd.DataFrame) -> Figure:
     """The share of z and of each slice in the bits of every point, a panel for each test set."""
     test_sets = list(dict.fromkeys(parts["test_set"]))
     colours = _part_colours(list(parts["part"].unique()))
-    figure, panels = _panels(len(test_sets), sharey=True)
+    figure, panels = _panels(len(test_sets), columns=2, sharey=True)
     for axes, test_set in zip(panels, test_sets, strict=True):
         table = parts[parts["test_set"] == test_set]
         kbps = table.pivot(index="point", columns="part", values="kbps")
@@ -260,7 +291,7 @@ def _panels(
     rows = -(-count // columns)
     with mpl.rc_context({**sns.axes_style("whitegrid"), **sns.plotting_context("notebook", 0.9)}):
         # Not pyplot: its figures live in a global register until they are closed.
-        figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+        figure = Figure((size[0] * columns, size[1] * rows), DPI, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
         panels = list(grid.flat)
     for spare in panels[count:]:
@@ -286,6 +317,62 @@ def _rate_axis(axes: Axes, kbps: pd.Series) -> None:
     axes.set_xlabel("rate of the real streams (kbps)")
 
 
+def _level(axes: Axes, value: float, name: str, linestyle: str) -> None:
+    """A horizontal line across the panel, with its name above its left end."""
+    axes.axhline(value, color="0.45", linestyle=linestyle, linewidth=1, zorder=1)
+    axes.annotate(
+        name,
+        (0, value),
+        (4, 2),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        fontsize=8,
+        color="0.35",
+        path_effects=[HALO],
+        zorder=6,
+    )
+
+
+def _write_names(
+    axes: Axes, names: Sequence[tuple[str, float, float]], styles: Styles, size: float = 8.0
+) -> None:
+    """Write the label of each codec of `names` (codec, x, y) beside its point, of the places
+    around it where it hides least of the lines and of the names before it."""
+    points = 72 / DPI  # of a pixel
+
+    def place(xy: Any) -> Any:
+        return axes.transData.transform(xy) * points
+
+    ends = [place(np.column_stack(line.get_data(orig=False))) for line in axes.get_lines()]
+    drawn = np.concatenate(
+        [np.linspace(a, b, 25) for line in ends for a, b in pairwise(line)] + ends
+    )
+    left, right = axes.bbox.x0 * points, axes.bbox.x1 * points
+    boxes: list[Any] = []
+    for codec, x, y in names:
+        width = 0.55 * size * len(styles.labels[codec])
+        tried = []
+        for dx, dy in product((6, -6 - width, -width / 2), (-3, 6, -12, 15, -21)):
+            low = place((x, y)) + np.array([dx, dy])
+            high = low + np.array([width, size])
+            hidden = ((drawn > low) & (drawn < high)).all(axis=1).sum()
+            crossed = sum((low < b).all() and (a < high).all() for a, b in boxes)
+            outside = low[0] < left or high[0] > right
+            tried.append((100 * outside + 10 * crossed + hidden, (dx, dy), (low, high)))
+        _, offset, box = min(tried, key=lambda entry: entry[0])
+        boxes.append(box)
+        axes.annotate(
+            styles.labels[codec],
+            (x, y),
+            offset,
+            textcoords="offset points",
+            fontsize=size,
+            color="0.35" if styles.kinds[codec] == "conventional" else styles.colours[codec],
+            path_effects=[HALO],
+            zorder=6,
+        )
+
+
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     entries = {
         label: handle
@@ -293,3 +380,25 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(entries.values(), entries.keys(), loc="outside right center", frameon=False)
+
+
+def _legend_below(figure: Figure, panels: Sequence[Axes], styles: Styles) -> None:
+    """A legend below the panels in which no column holds codecs of two kinds."""
+    entries = {
+        label: handle
+        for axes in panels
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    blank = Line2D([], [], alpha=0)
+    handles, names = [], []
+    for kind in styles.palettes:
+        of_kind = [codec for codec in styles.labels if styles.kinds[codec] == kind]
+        measured = [styles.labels[c] for c in of_kind if styles.rates[c] == "measured"]
+        labels = [label for label in measured if label in entries]
+        labels += [""] * (-len(labels) % LEGEND_ROWS)
+        handles += [entries.get(label, blank) for label in labels]
+        names += labels
+    columns = max(1, len(names) // LEGEND_ROWS)
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+    )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ecc.report.figures import METRIC_LABELS
-from ecc.report.render import markdown, read_table, with_interval
+from ecc.report.rd import Report
+from ecc.report.render import average_pivot, markdown, read_table, summary_table
 
 _BLOCK = re.compile(
     r"^<!-- begin: (?P<name>[\w-]+) -->\n.*?^<!-- end: (?P=name) -->$", re.DOTALL | re.MULTILINE
@@ -37,47 +37,22 @@ def fill(text: str, blocks: Mapping[str, str]) -> str:
     return _BLOCK.sub(filled, text)
 
 
-def blocks(reports: Path, codec: str, metrics: Sequence[str]) -> dict[str, str]:
-    """Contents by name: `rd`, the points of `codec`, and `bd_rate`, what it saves.
+def blocks(
+    reports: Path, test_sets: Sequence[str], metrics: Sequence[str], config: Report
+) -> dict[str, str]:
+    """Contents by name: `rd`, qualities at matched rates on `test_sets`, and `bd_rate`, what the
+    codec under study saves on average over all test sets.
 
     Raises `FileNotFoundError` when a table is missing in `reports`.
     """
+    codecs, matched = read_table(reports / "codecs.csv"), read_table(reports / "matched_rate.csv")
+    summaries = []
+    for test_set in test_sets:
+        table = summary_table(matched[matched["test_set"] == test_set], codecs, metrics, config)
+        table.insert(0, "test set", test_set)
+        summaries.append(table)
+    averages = average_pivot(read_table(reports / "bd_rate.csv"), codecs, metrics, config)
     return {
-        "rd": points(read_table(reports / "rd.csv"), codec, metrics),
-        "bd_rate": savings(
-            read_table(reports / "bd_rate.csv"), read_table(reports / "codecs.csv"), metrics
-        ),
+        "rd": markdown(pd.concat(summaries)) or "No speech has been scored yet.",
+        "bd_rate": averages or "No two codecs have been compared yet.",
     }
-
-
-def points(rd: pd.DataFrame, codec: str, metrics: Sequence[str]) -> str:
-    """A short table of the points of `codec`."""
-    rows = rd[rd["codec"] == codec].dropna(subset=["kbps"])
-    table: dict[str, object] = {
-        "test set": rows["test_set"],
-        "point": rows["point"],
-        "kbps": rows["kbps"].map("{:.2f}".format),
-    }
-    for metric in metrics:
-        ends = zip(rows[metric], rows[f"{metric}_low"], rows[f"{metric}_high"], strict=True)
-        table[METRIC_LABELS.get(metric, metric)] = [with_interval(*e, digits=2) for e in ends]
-    return markdown(pd.DataFrame(table)) or "No speech has been scored yet."
-
-
-def savings(bd: pd.DataFrame, codecs: pd.DataFrame, metrics: Sequence[str]) -> str:
-    """A line for each test set and metric: the BD-rates that can be given, in whole percent."""
-    labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
-    lines = []
-    for test_set in bd["test_set"].unique():
-        for metric in metrics:
-            rows = bd[
-                (bd["test_set"] == test_set) & (bd["metric"] == metric) & (bd["flag"] == "ok")
-            ]
-            values = [
-                f"{row['bd_rate']:+.0f} % against {labels[row['anchor']]}".replace("-", "−", 1)
-                for _, row in rows.iterrows()
-            ]
-            if values:
-                name = METRIC_LABELS.get(metric, metric)
-                lines.append(f"- {name} on `{test_set}`: {'; '.join(values)}")
-    return "\n".join(lines) or "No two codecs have enough quality range in common for a BD-rate."

@@ -10,8 +10,10 @@ import jinja2
 import pandas as pd
 from ruamel.yaml import YAML
 
+from ecc.evaluate.config import LOWER_IS_BETTER
 from ecc.report import diagnostics
-from ecc.report.figures import METRIC_LABELS
+from ecc.report.bd_rate import average_table
+from ecc.report.figures import HIGHEST_KBPS, METRIC_LABELS
 from ecc.report.rd import Report
 from ecc.report.taxonomy import taxonomy
 
@@ -57,6 +59,10 @@ def render(
             "utterances": rows["n"].max(),
             "speakers": rows["speakers"].max(),
             "nominal": bool((rows["rate"] == "nominal").any()),
+            "ceiling": bool((rows["rate"] == "none").any()),
+            "summary": markdown(
+                summary_table(_of(tables["matched_rate"], name), codecs, metrics[:3], config)
+            ),
             "points": points_table(rows, metrics, labels),
             "bd_rate": bd_rate_pivot(_of(tables["bd_rate"], name), metrics, labels),
             "matched": [
@@ -80,8 +86,10 @@ def render(
         label=labels.get(config.codec, config.codec),
         metrics=[METRIC_LABELS.get(metric, metric) for metric in metrics],
         test_sets=test_sets,
+        averages=average_pivot(tables["bd_rate"], codecs, metrics, config),
         akima=None if pd.isna(akima) else f"{akima:.2g}",
         figures=figures,
+        highest_kbps=HIGHEST_KBPS,
         estimates=estimate_table(rd, labels),
         diagnosed={
             name: {title: markdown(table) for title, table in tables.items()}
@@ -92,7 +100,7 @@ def render(
         scored=int(rd["n"].sum()),
         failed=int(rd["failures"].sum()),
         sources=source_table(sources),
-        codecs=markdown(ran[["codec", "label", "rate", "version"]]),
+        codecs=markdown(ran[["codec", "label", "kind", "rate", "version"]]),
         taxonomy=markdown(taxonomy()),
         packages=markdown(_packages()),
         parameters=_yaml(parameters),
@@ -124,6 +132,62 @@ def points_table(rd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, 
         found = pd.concat([pd.DataFrame([{"codec": "the references", **reference}]), found])
         found = found[list(table)]
     return markdown(found)
+
+
+def summary_table(
+    matched: pd.DataFrame, codecs: pd.DataFrame, metrics: Sequence[str], config: Report
+) -> pd.DataFrame:
+    """Qualities of one test set at matched rates, a column each: of the codec under study, of the
+    best conventional codec at each rate, by name, and of the codecs that `config` sets beside."""
+    labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
+    conventional = codecs[(codecs["kind"] == "conventional") & (codecs["rate"] == "measured")]
+    rates = sorted(matched["kbps"].unique())
+    rows = []
+    for metric in metrics:
+        table = matched.pivot(index="kbps", columns="codec", values=metric)
+        values = {str(codec): dict(column) for codec, column in table.items()}
+        better = min if metric in LOWER_IS_BETTER else max
+        named = {"metric": METRIC_LABELS.get(metric, metric)}
+        for codec in (config.codec, *config.beside):
+            if codec in values:
+                cells = {_kbps(rate): _number(values[codec][rate], "{:.2f}") for rate in rates}
+                rows.append({**named, "codec": labels[codec], **cells})
+        cells = {}
+        for rate in rates:
+            reached = [
+                (values[codec][rate], labels[codec])
+                for codec in conventional["codec"]
+                if codec in values and pd.notna(values[codec][rate])
+            ]
+            cells[_kbps(rate)] = "{:.2f} ({})".format(*better(reached)) if reached else "–"
+        rows.append({**named, "codec": "best conventional", **cells})
+    return pd.DataFrame(rows if rates else [])
+
+
+def average_pivot(
+    bd: pd.DataFrame, codecs: pd.DataFrame, metrics: Sequence[str], config: Report
+) -> str:
+    """Mean BD-rates over test sets and anchors: a row for each group of anchors."""
+    measured, nominal = (codecs[codecs["rate"] == rate] for rate in ("measured", "nominal"))
+    groups = {
+        f"{kind} codecs": list(measured.loc[measured["kind"] == kind, "codec"])
+        for kind in ("conventional", "neural")
+    }
+    groups["published decodes, nominal rate"] = list(nominal["codec"])
+    groups = {"all peers": [name for names in groups.values() for name in names], **groups}
+    own = measured[(measured["kind"] == "own") & (measured["codec"] != config.codec)]
+    groups |= {label: [codec] for codec, label in zip(own["codec"], own["label"], strict=True)}
+    averages = average_table(bd, groups)
+    cells = {
+        (row["group"], row["metric"]): f"{_number(row['bd_rate'], '{:+.1f} %').replace('-', '−')} "
+        f"({row['given']} of {row['compared']})"
+        for row in averages.to_dict("records")
+    }
+    rows = [
+        {"against": group, **{METRIC_LABELS.get(m, m): cells[group, m] for m in metrics}}
+        for group in averages["group"].unique()
+    ]
+    return markdown(pd.DataFrame(rows))
 
 
 def bd_rate_pivot(bd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> str:
@@ -164,7 +228,7 @@ def matched_pivot(matched: pd.DataFrame, metric: str, labels: Mapping[str, str])
             value, low, high = (
                 found.get(f"{metric}{end}", float("nan")) for end in ("", "_low", "_high")
             )
-            row[f"{kbps:g} kbps"] = with_interval(value, low, high, digits=2)
+            row[_kbps(kbps)] = with_interval(value, low, high, digits=2)
         rows.append(row)
     return markdown(pd.DataFrame(rows))
 
@@ -210,6 +274,10 @@ def with_interval(value: float, low: float, high: float, digits: int) -> str:
 
 def _number(value: float, form: str) -> str:
     return "–" if pd.isna(value) else form.format(value)
+
+
+def _kbps(rate: float) -> str:
+    return f"{rate:g} kbps"
 
 
 def _of(table: pd.DataFrame, test_set: object) -> pd.DataFrame:
