@@ -1,4 +1,4 @@
-"""Stage `diagnose`: take the streams of one codec apart, down to its symbols."""
+"""Stage `diagnose`: take the streams of one codec of ours apart, down to its symbols."""
 
 import sys
 from pathlib import Path
@@ -6,25 +6,31 @@ from pathlib import Path
 import typer
 
 from ecc import params
+from ecc.evaluate.codebooks import code_books
 from ecc.evaluate.coding import read_table
 from ecc.evaluate.diagnostics import diagnose
 from ecc.files import atomic_path
+from ecc.model.weights import ModelError, load_model
 
 
 def main(codec: str) -> None:
-    """Write reports/diagnostics/CODEC/*.csv and data/diagnostics/CODEC/timeline.csv."""
+    """Write reports/diagnostics/CODEC/*.csv and, for a codec with an entropy model,
+    data/diagnostics/CODEC/timeline.csv."""
     study = params.load()
+    streams, workers = Path("data/streams") / codec, study.score.workers
+    (Path("data/diagnostics") / codec).mkdir(parents=True, exist_ok=True)
     try:
-        tables = diagnose(
-            streams=Path("data/streams") / codec,
-            test_sets={
+        points = study.points(codec)
+        model = load_model(next(iter(points.values()))["model"])
+        if model.codec.config.rvq.stages:
+            tables = {"codebooks": code_books(streams, workers)}
+        else:
+            test_sets = {
                 name: read_table(Path("data/corpus/test_sets") / f"{name}.csv")
                 for name in study.study.test_sets
-            },
-            speech=Path("data/speech"),
-            workers=study.score.workers,
-        )
-    except (OSError, ValueError) as error:
+            }
+            tables = diagnose(streams, test_sets, Path("data/speech"), workers)
+    except (OSError, ValueError, ModelError) as error:
         sys.exit(f"diagnose {codec}: {error}")
     for name, table in tables.items():
         # A timeline shows speech, which is not versioned with the numbers.

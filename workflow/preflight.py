@@ -23,7 +23,8 @@ from ecc.model.config import TransformConfig
 from ecc.train.config import TrainConfig
 
 IDENTITY = "data/corpus/identity.json"
-CODE = "data/fingerprints/train.txt"
+CODE = ("data/fingerprints/train.txt", "data/fingerprints/tokens.txt")
+TRAINING = ("train", "tokens")  # stages
 # One Muon update takes as long as the gradients of about so many latent frames: with 512 frames in
 # one process of one thread a step took 0.47 s, and 0.23 s with Adam, whose update takes no time.
 MUON_FRAMES = 500
@@ -48,8 +49,11 @@ def main() -> None:
     for stage in graph:
         if stage.addressing in status and not is_training(stage):
             stale |= {stage, *(s for s in nx.ancestors(graph, stage) if not is_training(s))}
-    for stage in trained:
+    for stage in list(trained):
         stale |= nx.ancestors(graph, stage)
+    for stage in stale:  # a model of the tokens of one that is trained again
+        if is_training(stage) and stage not in trained:
+            trained[stage] = "the model that it follows is trained again"
     if not stale:
         print("Everything is up to date.")
         return
@@ -98,7 +102,7 @@ def can_run(codec: CodecConfig) -> bool:
 
 def is_training(stage: PipelineStage) -> bool:
     """Whether the stage is one that the study runs only when it must."""
-    return stage.name.startswith("train@")
+    return stage.name.partition("@")[0] in TRAINING
 
 
 def model_of(stage: PipelineStage) -> str:
@@ -132,7 +136,7 @@ def why_trained(stage: PipelineStage, status: Mapping[str, Any], corpus_md5: str
     if isinstance(keys, str) or "new" in keys.values():
         return "it is new"
     why = [f"{key} changed in params.yaml" for key in keys]
-    if found.get(CODE) == "modified":
+    if any(found.get(code) == "modified" for code in CODE):
         why.append("the code of training changed")
     if any(dep.def_path == IDENTITY and dep.hash_info.value != corpus_md5 for dep in stage.deps):
         why.append("the corpus changed")
@@ -143,7 +147,12 @@ def why_trained(stage: PipelineStage, status: Mapping[str, Any], corpus_md5: str
 
 def training_seconds(study: params.Params, model: str) -> float:
     """Seconds that a training takes by the last log of this model, or by those of all others with
-    the same transform; NaN if there is none."""
+    the same transform; NaN if there is none. A token model is known by its own log alone."""
+    if model in study.token_models:
+        _, _, train = study.token_model(model)
+        path = Path("reports/training") / model / "metrics.json"
+        log = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return train.steps * log["seconds"] / log["step"] if log.get("step") else math.nan
     _, codec, train = study.model(model)
     lock = Path("dvc.lock")
     trained = YAML(typ="safe").load(lock)["stages"] if lock.exists() else {}

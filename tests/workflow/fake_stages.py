@@ -28,7 +28,8 @@ def digest(*paths: str) -> str:
 
 
 def validate() -> None:
-    stages = ["fetch", "corpus", "train", "weights", "score", "diagnose", "aggregate", "report"]
+    stages = ["fetch", "fetch_lyra", "corpus", "train", "tokens", "weights"]
+    stages += ["score", "diagnose", "aggregate", "report"]
     stages += [f"{stage}-{codec}" for stage in ("encode", "decode") for codec in STUDY["codecs"]]
     for stage in stages:
         put(f"data/fingerprints/{stage}.txt", stage)
@@ -38,6 +39,10 @@ def fetch(source: str) -> None:
     available = os.environ.get("UNREACHABLE") != source
     put(f"data/speech/{source}/clips.csv", f"clips of {source}" if available else "")
     put(f"data/speech/{source}/source.json", json.dumps({"available": available}))
+
+
+def fetch_lyra() -> None:
+    put("data/lyra/weights", "lyra")
 
 
 def corpus() -> None:
@@ -60,10 +65,20 @@ def train(model: str) -> None:
     put(f"reports/training/{model}/metrics.json", json.dumps({"step": steps, "seconds": 2 * steps}))
 
 
+def tokens(model: str) -> None:
+    config = PARAMS["token_models"][model]
+    put(
+        f"data/models/{config['variant']}/{model}.safetensors",
+        digest(f"data/models/{config['base']}.safetensors"),
+    )
+    put(f"reports/training/{model}/metrics.json", json.dumps({"step": 1, "seconds": 2}))
+
+
 def weights() -> None:
+    every = PARAMS["models"] | PARAMS["token_models"]
     for codec in STUDY["codecs"]:
         variant = PARAMS["codecs"][codec].get("variant")
-        models = [name for name, m in PARAMS["models"].items() if m["variant"] == variant]
+        models = [name for name, m in every.items() if m["variant"] == variant]
         put(
             f"data/weights/{codec}.txt",
             *(digest(f"data/models/{variant}/{name}.safetensors") for name in models),
@@ -101,5 +116,5 @@ def report() -> None:
 if __name__ == "__main__":
     stage = Path(sys.argv[0]).stem
     with Path("ran.log").open("a") as log:
-        log.write("@".join([stage, *sys.argv[1:]]) + "\n")
+        log.write("@".join([stage.replace("_", "-"), *sys.argv[1:]]) + "\n")
     globals()[stage](*sys.argv[1:])

@@ -20,7 +20,7 @@ PARAMS = """\
 study:
   sources: [debian, english]
   test_sets: [default]
-  codecs: [ecc, rvq, opus]
+  codecs: [ecc, rvq, coded, opus]
   diagnose: [ecc]
 sources:
   debian: {kind: debian}
@@ -33,23 +33,26 @@ train: {steps: 100, learning_rate: 0.001, processes: 2, batch: 10, optimizer: ad
 models:
   ecc-1: {variant: ecc, lmbda: [1.0]}
   ecc-2: {variant: ecc, lmbda: [2.0, 4.0]}
-  rvq-1: {variant: rvq, lmbda: [1.0]}
+  rvq-1: {variant: rvq, stages: [1]}
+token_models:
+  coded: {variant: coded, base: rvq/rvq-1}
 codecs:
   ecc: {class: "ecc.codecs.ecc:EccCodec", label: ECC, variant: ecc}
   rvq: {class: "ecc.codecs.ecc:EccCodec", label: RVQ, variant: rvq}
+  coded: {class: "ecc.codecs.ecc:EccCodec", label: RVQ coded, variant: coded}
   opus: {class: "ecc.codecs.opus:Opus", label: Opus, points: {"6": {bitrate: 6000}}}
 score: {metrics: [estoi]}
 report: {bootstrap: 100}
 """
 EVERYTHING = {
-    "validate", "fetch@debian", "fetch@english", "corpus", "train@ecc-1", "train@ecc-2",
-    "train@rvq-1", "weights", "diagnose@ecc", "aggregate", "report",
+    "validate", "fetch@debian", "fetch@english", "fetch-lyra", "corpus", "train@ecc-1",
+    "train@ecc-2", "train@rvq-1", "tokens@coded", "weights", "diagnose@ecc", "aggregate", "report",
     *(f"{stage}@{codec}" for stage in ("encode", "decode", "score")
-      for codec in ("ecc", "rvq", "opus")),
+      for codec in ("ecc", "rvq", "coded", "opus")),
 }  # fmt: skip
-SCRIPTS = {stage.partition("@")[0] for stage in EVERYTHING}
-TRAINING = {stage for stage in EVERYTHING if stage.startswith("train@")}
-RVQ = {"encode@rvq", "decode@rvq", "score@rvq"}
+SCRIPTS = {stage.partition("@")[0].replace("-", "_") for stage in EVERYTHING}
+TRAINING = {stage for stage in EVERYTHING if stage.startswith(("train@", "tokens@"))}
+RVQ = {f"{stage}@{codec}" for stage in ("encode", "decode", "score") for codec in ("rvq", "coded")}
 
 
 class Clone:
@@ -170,7 +173,10 @@ from ecc.train.config import TrainConfig
 from ruamel.yaml import YAML
 values = YAML(typ="safe").load(pathlib.Path("params.yaml"))
 model = None, CodecConfig(**values["codec"]), TrainConfig(**values["train"])
-preflight.params.load = lambda: N(study=N(sources=[], codecs=[]), model=lambda name: model)
+preflight.params.load = lambda: N(
+    study=N(sources=[], codecs=[]), token_models=values["token_models"],
+    model=lambda name: model, token_model=lambda name: model,
+)
 text = json.dumps(values["sources"])
 preflight.identity_md5 = lambda study: hashlib.md5(text.encode()).hexdigest()
 preflight.main()
@@ -188,7 +194,7 @@ def test_preflight_of_a_fresh_clone_trains_nothing(
     preflight: Callable[[], list[str]], fresh: Clone
 ) -> None:
     text = "\n".join(preflight())
-    assert "fetch (2), corpus, weights, encode (3)" in text
+    assert "encode (4)" in text
     assert "Nothing is trained" in text
     fresh("dvc", "repro", "--quiet")
     assert preflight()[-1] == "Everything is up to date."
@@ -221,8 +227,8 @@ def test_preflight_knows_what_a_step_costs(
     fresh.edit(old, new)
     lines = preflight()
     training = [line for line in lines if line.startswith("TRAIN ")]
-    assert len(training) == 3
-    assert all(line.endswith(duration) for line in training)
+    assert len(training) == 4
+    assert all(line.endswith(duration) for line in training if "coded" not in line)
     assert any(line.startswith("Training takes") for line in lines) == (old != "width: 64")
 
 
@@ -237,7 +243,7 @@ def test_preflight_sees_that_the_corpus_changes(
 ) -> None:
     fresh.edit("english: {kind: github}", "english: {kind: github, commit: abc}")
     lines = [line for line in preflight() if line.startswith("TRAIN ")]
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert all("the corpus changed" in line for line in lines)
 
 
@@ -264,6 +270,21 @@ def test_preflight_sees_that_weights_are_missing(
     shutil.rmtree(fresh.path / ".dvc" / "store")
     lines = [line for line in preflight() if line.startswith("TRAIN ")]
     assert any(line.startswith("TRAIN rvq-1: its weights are neither here") for line in lines)
+
+
+def test_preflight_names_the_token_model_of_what_is_trained_again(
+    preflight: Callable[[], list[str]], fresh: Clone
+) -> None:
+    fresh.edit("stages: [1]", "stages: [2]")
+    lines = [line for line in preflight() if line.startswith("TRAIN ")]
+    assert [line.partition(":")[0] for line in lines] == ["TRAIN rvq-1", "TRAIN coded"]
+    assert lines[1].startswith("TRAIN coded: the model that it follows is trained again; about")
+
+
+def test_new_weights_of_lyra_train_nothing(clone: Clone) -> None:
+    (clone.path / "data" / "lyra" / "weights").write_text("others")
+    ran = clone.ran("dvc", "repro", "--quiet", "weights")
+    assert not ran & TRAINING
 
 
 @pytest.mark.slow

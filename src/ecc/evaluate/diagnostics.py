@@ -327,7 +327,7 @@ def channel_rows(utterances: Sequence[Utterance]) -> list[Row]:
                 "part": "z",
                 "channel": channel,
                 "spent": z_bits[:, channel].mean(),
-                "entropy": _entropy(z[:, channel]),
+                "entropy": empirical_entropy(z[:, channel]),
                 "entropy_y": math.nan,
                 "skipped": 0.0,
                 "zero": (z[:, channel] == 0).mean(),
@@ -340,8 +340,8 @@ def channel_rows(utterances: Sequence[Utterance]) -> list[Row]:
                     "part": f"slice {number}",
                     "channel": channel,
                     "spent": spent[:, channel].mean(),
-                    "entropy": _entropy(symbols[:, channel]),
-                    "entropy_y": _entropy(np.rint(y[:, channel]).astype(int)),
+                    "entropy": empirical_entropy(symbols[:, channel]),
+                    "entropy_y": empirical_entropy(np.rint(y[:, channel]).astype(int)),
                     "skipped": (~coded[:, channel]).mean(),
                     "zero": (symbols[:, channel] == 0).mean(),
                 }
@@ -374,14 +374,14 @@ def context_rows(utterances: Sequence[Utterance]) -> list[Row]:
     for number, part in enumerate(utterances[0].slice_channels(), start=1):
         s, index = symbols[:, part], indexes[:, part]
         bits = {
-            "y": _entropy(rounded[:, part], channel[:, part]),
-            "y_previous": _entropy(
+            "y": empirical_entropy(rounded[:, part], channel[:, part]),
+            "y_previous": empirical_entropy(
                 rounded[:, part], channel[:, part], rounded_before[:, part].clip(-2, 2)
             ),
-            "residual": _entropy(s, channel[:, part]),
-            "scale": _entropy(s, index),
-            "scale_previous": _entropy(s, index, before[:, part].clip(-1, 1)),
-            "scale_slice": _entropy(s, index, np.broadcast_to(active[:, None], s.shape))
+            "residual": empirical_entropy(s, channel[:, part]),
+            "scale": empirical_entropy(s, index),
+            "scale_previous": empirical_entropy(s, index, before[:, part].clip(-1, 1)),
+            "scale_slice": empirical_entropy(s, index, np.broadcast_to(active[:, None], s.shape))
             if number > 1
             else math.nan,
             "spent": spent[:, part].mean(),
@@ -432,7 +432,7 @@ def _before(values: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([np.zeros_like(values[:1]), values[:-1]])
 
 
-def _entropy(symbols: Integers, *contexts: Integers) -> float:
+def empirical_entropy(symbols: Integers, *contexts: Integers) -> float:
     """Empirical entropy of `symbols` given `contexts` of the same shape, in bits per symbol.
 
     With the correction of Miller ("Note on the bias of information estimates", 1955), since many
