@@ -100,7 +100,7 @@ def test_many_curves_at_once_are_what_scipy_makes_of_each(several):
     padded = [[np.pad(v, (0, width - len(v)), constant_values=np.nan) for v in c] for c in several]
     together = pareto(*np.stack(padded, axis=1))
     at = np.array([0.05, 0.3, 1.0, 2.5, 7.0])
-    found = quality_at(together, at)
+    found = quality_at(together, at, np.zeros(len(several)))
     ends = [(c.quality[0], c.quality[-1]) for c in (pareto(*curve) for curve in several)]
     low, high = (np.array(e) for e in zip(*[(a + (b - a) / 9, b) for a, b in ends], strict=True))
     areas = pchip_integral(together.quality, together.log_rate, low, high)
@@ -149,13 +149,22 @@ def test_without_common_range_or_points_there_is_no_bd_rate():
 
 def test_quality_is_interpolated_and_never_extrapolated():
     curve = pareto(KBPS, QUALITY)
-    found = quality_at(curve, np.array([0.69, 0.7, 1.0, 6.0, 6.1]))
+    found = quality_at(curve, np.array([0.69, 0.7, 1.0, 6.0, 6.1]), np.array(6.0))
     assert np.isnan(found[[0, 4]]).all()
     assert found[[1, 3]] == pytest.approx([1.5, 3.6])
     assert 1.5 < found[2] < 2.1
     # Halfway in log rate between two points of a line.
     line = pareto(np.array([1.0, 4.0]), np.array([2.0, 3.0]))
-    assert quality_at(line, np.array([2.0]))[0] == pytest.approx(2.5)
+    assert quality_at(line, np.array([2.0]), np.array(4.0))[0] == pytest.approx(2.5)
+
+
+def test_more_rate_for_no_more_quality_keeps_the_quality(make_scores):
+    ours = make_scores("ecc", [(1.0, 2.0), (4.0, 3.0), (6.5, 2.9)])
+    config = Report(bootstrap=100, matched_kbps=(2.0, 6.0, 7.0))
+    matched = matched_rate_table(ours, ["ecc"], ["default"], METRICS, config)
+    assert matched["kbps"].tolist() == [2.0, 6.0]
+    assert matched["pesq_wb"].tolist() == pytest.approx([2.5, 3.0])
+    assert matched[["pesq_wb_low", "pesq_wb_high"]].notna().all(axis=None)
 
 
 def both(make_scores, anchor_points, speakers=4):

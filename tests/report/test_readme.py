@@ -46,12 +46,9 @@ def test_broken_or_unknown_blocks_are_errors(text):
 def test_blocks_hold_the_numbers_of_the_tables(make_scores, tmp_path):
     scores = pd.concat(
         [
-            make_scores(codec, points, test_set=test_set)
-            for test_set in ("default", "english")
-            for codec, points in (
-                ("ecc", [(1.0, 2.0), (2.0, 3.0)]),
-                ("opus", [(2.0, 2.0), (4.0, 3.0)]),
-            )
+            make_scores(codec, [(kbps, low), (2 * kbps, low + 1)], test_set=test_set)
+            for test_set, low in (("default", 2.5), ("english", 2.0))
+            for codec, kbps in (("ecc", 1.0), ("opus", 2.0))
         ]
     )
     config = Report(bootstrap=100)

@@ -191,7 +191,7 @@ def test_averages_are_given_by_kind_and_by_codec_of_the_study(scores, make_score
         ]
     )
     bd = bd_rate_table(scores, list(codecs["codec"]), ["default"], METRICS, CONFIG)
-    lines = average_pivot(bd, codecs, METRICS[:1], CONFIG).splitlines()[2:]
+    lines = average_pivot(bd, codecs, METRICS[:1]).splitlines()[2:]
     assert [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in lines] == [
         ("all peers", "−62.5 % (2 of 3)"),
         ("conventional codecs", "−50.0 % (1 of 1)"),
@@ -199,7 +199,7 @@ def test_averages_are_given_by_kind_and_by_codec_of_the_study(scores, make_score
         ("published decodes, nominal rate", "– (0 of 1)"),
         ("RVQ", "−20.0 % (1 of 1)"),
     ]
-    assert average_pivot(bd.iloc[:0], codecs, METRICS, CONFIG) == ""
+    assert average_pivot(bd.iloc[:0], codecs, METRICS) == ""
 
 
 def test_missing_table_is_an_error(tmp_path):

@@ -133,8 +133,7 @@ def bd_rate(
     starts = [curve.quality[..., 0] for curve in (codec, anchor)]
     ends = [np.fmax.reduce(curve.quality, axis=-1) for curve in (codec, anchor)]
     low, high = np.maximum(*starts), np.minimum(*ends)
-    several = np.isfinite(codec.quality[..., 1]) & np.isfinite(anchor.quality[..., 1])
-    shared = several & (high > low)
+    shared = high > low  # never of a curve with a single point
     low, high = np.where(shared, low, np.nan), np.where(shared, high, np.nan)
     with np.errstate(invalid="ignore"):
         areas = [integral(c.quality, c.log_rate, low, high) for c in (codec, anchor)]
@@ -143,8 +142,12 @@ def bd_rate(
     return BdRate(percent, np.where(shared, overlap, 0.0), low, high)
 
 
-def quality_at(curve: Curve, kbps: Array) -> Array:
-    """Quality [..., rates] at `kbps` [rates], by PCHIP over log rate; NaN outside the curve."""
+def quality_at(curve: Curve, kbps: Array, highest: Array) -> Array:
+    """Quality [..., rates] at `kbps` [rates], by PCHIP over log rate; NaN outside the points.
+
+    The points reach up to `highest` [...] kbps. From the last Pareto point to there more rate
+    brings nothing, and the quality is that of the last Pareto point.
+    """
     x, y = curve
     if x.shape[-1] < 2:
         return np.full((*x.shape[:-1], len(kbps)), np.nan)
@@ -162,7 +165,8 @@ def quality_at(curve: Curve, kbps: Array) -> Array:
         + y1 * t**2 * (3 - 2 * t)
         + step * (slope0 * t * (1 - t) ** 2 - slope1 * t**2 * (1 - t))
     )
-    return np.where((t >= 0) & (t <= 1), quality, np.nan)
+    beyond = (t > 1) & (kbps <= np.asarray(highest)[..., None])
+    return np.where(beyond, y1, np.where((t >= 0) & (t <= 1), quality, np.nan))
 
 
 def bd_rate_table(
@@ -249,10 +253,12 @@ def matched_rate_table(
     samples = _samples(scores, codecs, test_sets, metrics, config)
     for test_set, (points, resamples) in samples.items():
         for codec, of_codec in points.items():
-            found = {
-                metric: _signed(metric, quality_at(_curves(of_codec, metric), rates))
-                for metric in metrics
-            }
+            found = {}
+            for metric in metrics:
+                known = np.isfinite(of_codec.quality[metric]) & np.isfinite(of_codec.kbps)
+                highest = np.where(known, of_codec.kbps, 0.0).max(axis=-1)
+                curves = _curves(of_codec, metric)
+                found[metric] = _signed(metric, quality_at(curves, rates, highest))
             ends = {metric: interval(found[metric], resamples) for metric in metrics}
             for number, kbps in enumerate(rates):
                 row: dict[str, object] = {"test_set": test_set, "codec": codec, "kbps": kbps}

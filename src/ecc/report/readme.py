@@ -51,7 +51,7 @@ def blocks(
         table = summary_table(matched[matched["test_set"] == test_set], codecs, metrics, config)
         table.insert(0, "test set", test_set)
         summaries.append(table)
-    averages = average_pivot(read_table(reports / "bd_rate.csv"), codecs, metrics, config)
+    averages = average_pivot(read_table(reports / "bd_rate.csv"), codecs, metrics)
     return {
         "rd": markdown(pd.concat(summaries)) or "No speech has been scored yet.",
         "bd_rate": averages or "No two codecs have been compared yet.",

@@ -86,7 +86,7 @@ def render(
         label=labels.get(config.codec, config.codec),
         metrics=[METRIC_LABELS.get(metric, metric) for metric in metrics],
         test_sets=test_sets,
-        averages=average_pivot(tables["bd_rate"], codecs, metrics, config),
+        averages=average_pivot(tables["bd_rate"], codecs, metrics),
         akima=None if pd.isna(akima) else f"{akima:.2g}",
         figures=figures,
         highest_kbps=HIGHEST_KBPS,
@@ -164,9 +164,7 @@ def summary_table(
     return pd.DataFrame(rows if rates else [])
 
 
-def average_pivot(
-    bd: pd.DataFrame, codecs: pd.DataFrame, metrics: Sequence[str], config: Report
-) -> str:
+def average_pivot(bd: pd.DataFrame, codecs: pd.DataFrame, metrics: Sequence[str]) -> str:
     """Mean BD-rates over test sets and anchors: a row for each group of anchors."""
     measured, nominal = (codecs[codecs["rate"] == rate] for rate in ("measured", "nominal"))
     groups = {
@@ -175,7 +173,7 @@ def average_pivot(
     }
     groups["published decodes, nominal rate"] = list(nominal["codec"])
     groups = {"all peers": [name for names in groups.values() for name in names], **groups}
-    own = measured[(measured["kind"] == "own") & (measured["codec"] != config.codec)]
+    own = measured[measured["kind"] == "own"]
     groups |= {label: [codec] for codec, label in zip(own["codec"], own["label"], strict=True)}
     averages = average_table(bd, groups)
     cells = {
