@@ -27,8 +27,8 @@ def validate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(
     ("module", "changed"),
     [
-        ("ecc/codecs/opus.py", {"encode-opus", "decode-opus"}),
-        ("ecc/data/sources/debian.py", {"fetch", "corpus"}),
+        ("ecc/codecs/silk.py", {"encode-silk", "decode-silk"}),
+        ("ecc/data/sources/vctk.py", {"fetch", "corpus"}),
         ("ecc/report/render.py", {"report"}),
         ("ecc/params.py", set()),
     ],

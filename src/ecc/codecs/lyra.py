@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecc.codecs.base import Codec, CodecUnavailable, pad_to_frames
-from ecc.data.download import cached, download, sha256_of, verify
-from ecc.data.sources.base import mirror
+from ecc.data.download import cached, download, mirror, sha256_of, verify
 from ecc.files import atomic_path
 
 FRAME = 320

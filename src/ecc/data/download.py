@@ -1,6 +1,7 @@
 """Files from elsewhere: downloaded once, resumed when cut off, checked at every use."""
 
 import hashlib
+import os
 import re
 import time
 from pathlib import Path
@@ -24,6 +25,13 @@ class _Refused(Exception):
 
 class ChecksumError(Exception):
     """A file that was had, but is not the one that was asked for."""
+
+
+def mirror(name: str) -> Path | None:
+    """The folder of local copies of a source, if $ECC_MIRROR has one."""
+    root = os.environ.get("ECC_MIRROR")
+    folder = Path(root, name) if root else None
+    return folder if folder and folder.is_dir() else None
 
 
 def sha256_of(path: Path) -> str:

@@ -1,6 +1,5 @@
 """What every source of speech has in common."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,10 +54,3 @@ class Source(Config, ABC):
     def identity(self) -> dict[str, Any]:
         """All that decides which samples come out of this source, and under which split."""
         return self.model_dump(mode="json", exclude={"licence"})
-
-
-def mirror(name: str) -> Path | None:
-    """The folder of local copies of a source, if $ECC_MIRROR has one."""
-    root = os.environ.get("ECC_MIRROR")
-    folder = Path(root, name) if root else None
-    return folder if folder and folder.is_dir() else None

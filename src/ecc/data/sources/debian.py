@@ -12,8 +12,8 @@ from typing import BinaryIO, Literal
 from urllib.parse import quote
 
 from ecc.config import Config
-from ecc.data.download import Unreachable, cached, download, verify
-from ecc.data.sources.base import Recording, Source, Split, mirror
+from ecc.data.download import Unreachable, cached, download, mirror, verify
+from ecc.data.sources.base import Recording, Source, Split
 
 
 class Rule(Config):

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import requests
 
 from ecc.config import Config
-from ecc.data.download import download
-from ecc.data.sources.base import Recording, Source, Split, mirror
+from ecc.data.download import download, mirror
+from ecc.data.sources.base import Recording, Source, Split
 
 
 class File(Config):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from ecc.config import Config
-from ecc.data.download import download, verify
-from ecc.data.sources.base import Recording, Source, Split, mirror
+from ecc.data.download import download, mirror, verify
+from ecc.data.sources.base import Recording, Source, Split
 
 
 class Archive(Config):

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from ecc.data.download import download, verify
-from ecc.data.sources.base import Recording, Source, Split, mirror
+from ecc.data.download import download, mirror, verify
+from ecc.data.sources.base import Recording, Source, Split
 
 FIRST_MICROPHONE = re.compile(r"(?:.*/)?wav48_silence_trimmed/([^/]+)/([^/]+)_mic1\.flac")
 
