@@ -30,10 +30,16 @@ def main() -> None:
             drawn[f"rd_{test_set}_more"] = figures.rd_curves(of_set, metrics[3:], styles)
     if rd["kbps_estimated"].notna().any():
         drawn["rate_overhead"] = figures.rate_overhead(rd, styles)
-    training = figures.training_curves(REPORTS / "training")
+    codec = study.report.codec
+    ours = [name for name, m in study.models.items() if m.variant == study.codecs[codec].variant]
+    training = figures.training_curves(REPORTS / "training", ours)
     if training is not None:
         drawn["training"] = training
-    codec = study.report.codec
+    for other in study.study.diagnose:
+        tables = diagnostics.read(REPORTS / "diagnostics" / other)
+        if (codebooks := tables.get("codebooks")) is not None:
+            last = diagnostics.last_point(codebooks)
+            drawn["codebooks"] = figures.codebook_bits(codebooks, last)
     if codec in study.study.diagnose:
         tables = diagnostics.read(REPORTS / "diagnostics" / codec)
         channels = tables["channels"]

@@ -94,3 +94,17 @@ def diagnostics() -> dict[str, pd.DataFrame]:
         ],
     }  # fmt: skip
     return {name: pd.DataFrame(table) for name, table in rows.items()}
+
+
+@pytest.fixture
+def codebooks() -> pd.DataFrame:
+    """What `ecc.evaluate.codebooks.code_books` says of a point with one stage and one with two."""
+    spent = {("p0", 1): 3.2, ("p1", 1): 3.0, ("p1", 2): 3.5}
+    common = {"test_set": "a", "tokens": 1000, "entries": 16, "used": 15}
+    return pd.DataFrame(
+        [
+            {**common, "point": point, "stage": stage, "entropy": 3.9, "perplexity": 2**3.9,
+             "spent": bits}
+            for (point, stage), bits in spent.items()
+        ]
+    )  # fmt: skip

@@ -122,14 +122,15 @@ def test_overhead_is_in_percent_of_the_estimate(rd, styles):
 
 
 def test_training_curves_read_what_dvclive_wrote(tmp_path):
-    assert figures.training_curves(tmp_path) is None
-    for lmbda, values in (("100", [3.0, 2.0]), ("20", [4.0, 1.0])):
-        folder = tmp_path / "ecc" / "plots" / "metrics" / "valid" / lmbda
+    assert figures.training_curves(tmp_path, ["ecc"]) is None
+    runs = (("ecc", "100", [3.0, 2.0]), ("ecc", "20", [4.0, 1.0]), ("rvq", "2", [5.0, 5.0]))
+    for model, lmbda, values in runs:
+        folder = tmp_path / model / "plots" / "metrics" / "valid" / lmbda
         folder.mkdir(parents=True)
         for metric in ("distortion", "kbps"):
             table = pd.DataFrame({"step": [0, 100], metric: values})
             table.to_csv(folder / f"{metric}.tsv", sep="\t", index=False)
-    figure = figures.training_curves(tmp_path)
+    figure = figures.training_curves(tmp_path, ["ecc"])
     assert [axes.get_title() for axes in figure.axes] == ["distortion", "kbps"]
     for axes in figure.axes:
         lines = axes.get_lines()
@@ -137,6 +138,13 @@ def test_training_curves_read_what_dvclive_wrote(tmp_path):
             ("ecc, λ = 20", [4.0, 1.0]),
             ("ecc, λ = 100", [3.0, 2.0]),
         ]
+
+
+def test_bits_of_tokens_are_shown_by_stage(codebooks):
+    (axes,) = figures.codebook_bits(codebooks, "p1").axes
+    sent, _, spent = axes.get_lines()
+    assert list(sent.get_ydata()) == [4.0, 4.0]
+    assert list(spent.get_ydata()) == [3.0, 3.5]
 
 
 def test_leaving_a_codec_out_does_not_recolour_the_others():

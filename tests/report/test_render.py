@@ -253,3 +253,16 @@ def test_diagnostics_are_shown_of_the_codecs_that_have_them(scores, diagnostics,
     assert "| +1.00 %" in text  # the rate of the exact model above that of the other
     assert "| 16.7 % " in text and "| 50.0 % " in text and "| 2000 " in text
     assert "nan" not in text.lower().replace("|", " ").split()
+
+
+def test_code_books_are_shown_at_the_point_with_the_most_stages(scores, codebooks, tmp_path):
+    write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
+    assert "## Code books" not in render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    folder = tmp_path / "diagnostics" / "ecc"
+    folder.mkdir(parents=True)
+    codebooks.to_csv(folder / "codebooks.csv", index=False)
+    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    assert "## Code books" in text and "## Streams" not in text
+    rows = [line for line in text.splitlines() if " of 16 " in line]
+    assert len(rows) == 2
+    assert "| 25.0 %" in rows[0] and "| 12.5 %" in rows[1]

@@ -1,21 +1,23 @@
-"""Tables of the report on what the streams of ECC hold, from `reports/diagnostics/<codec>`."""
+"""Tables of the report on what the streams of our codecs hold, `reports/diagnostics/<codec>`."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-
-TABLES = ("rate", "exactness", "parts", "skip", "channels", "context")
 
 
 def read(folder: Path) -> dict[str, pd.DataFrame]:
-    """The tables of one codec, as `ecc.evaluate.diagnostics.diagnose` made them."""
+    """The tables of one codec: those of `ecc.evaluate.diagnostics.diagnose`, or `codebooks` of
+    `ecc.evaluate.codebooks.code_books`."""
     text = dict.fromkeys(("test_set", "point", "part"), str)
-    return {name: pd.read_csv(folder / f"{name}.csv", dtype=text) for name in TABLES}
+    return {path.stem: pd.read_csv(path, dtype=text) for path in sorted(folder.glob("*.csv"))}
 
 
 def sections(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The `tables` of one codec as a reader wants them; `channels` is for a figure alone."""
+    if "codebooks" in tables:
+        return {"codebooks": codebook_table(tables["codebooks"])}
     return {
         "rate": rate_table(tables["rate"]),
         "exactness": exactness_table(tables["exactness"]),
@@ -127,6 +129,29 @@ def context_table(context: pd.DataFrame) -> pd.DataFrame:
             **{title: context[name].map(_share) for name, title in explained.items()},
         }
     )
+
+
+def codebook_table(codebooks: pd.DataFrame) -> pd.DataFrame:
+    """A row for each test set and stage, at the point with the most stages."""
+    most = codebooks[codebooks["point"] == last_point(codebooks)]
+    size = np.log2(most["entries"])
+    return pd.DataFrame(
+        {
+            "test set": most["test_set"],
+            "stage": most["stage"],
+            "tokens": most["tokens"],
+            "used": most["used"].astype(str) + " of " + most["entries"].astype(str),
+            "perplexity": most["perplexity"].map("{:.0f}".format),
+            "entropy": most["entropy"].map(_bits),
+            "spent": most["spent"].map(_bits),
+            "saved": (100 * (1 - most["spent"] / size)).map("{:.1f} %".format),
+        }
+    )
+
+
+def last_point(codebooks: pd.DataFrame) -> str:
+    """The point with the most stages."""
+    return str(codebooks.loc[codebooks["stage"].idxmax(), "point"])
 
 
 def _keys(table: pd.DataFrame) -> dict[str, pd.Series]:

@@ -151,16 +151,20 @@ def rate_overhead(rd: pd.DataFrame, styles: Styles) -> Figure:
     return figure
 
 
-def training_curves(folder: Path) -> Figure | None:
-    """`TRAINING_METRICS` on validation speech for each λ of each model below `folder`, as DVCLive
-    logged them; None if nothing.
+def training_curves(folder: Path, models: Sequence[str]) -> Figure | None:
+    """`TRAINING_METRICS` on validation speech for each λ of each of the `models` below `folder`,
+    as DVCLive logged them; None if nothing.
 
     Reads `<folder>/<model>/plots/metrics/valid/<λ>/<metric>.tsv`: columns step and the metric.
     """
-    runs = sorted(
-        {path.parent for path in folder.glob("*/plots/metrics/valid/*/*.tsv")},
-        key=lambda run: (run.relative_to(folder).parts[0], float(run.name)),
-    )
+    runs = [
+        run
+        for model in models
+        for run in sorted(
+            {path.parent for path in folder.glob(f"{model}/plots/metrics/valid/*/*.tsv")},
+            key=lambda run: float(run.name),
+        )
+    ]
     if not runs:
         return None
     figure, panels = _panels(len(TRAINING_METRICS))
@@ -212,6 +216,23 @@ def skip_sweep(skip: pd.DataFrame) -> Figure:
         axes.set_xticks(rows["threshold"][::2])
         axes.set_xlabel("threshold of entropy skip")
     panels[0].set_ylabel("change (%)")
+    _legend(figure, panels)
+    return figure
+
+
+def codebook_bits(codebooks: pd.DataFrame, point: str) -> Figure:
+    """Bits of a token of each stage at one point, a panel for each test set."""
+    rows = codebooks[codebooks["point"] == point]
+    test_sets = list(dict.fromkeys(rows["test_set"]))
+    figure, panels = _panels(len(test_sets), sharey=True)
+    for axes, test_set in zip(panels, test_sets, strict=True):
+        stages = rows[rows["test_set"] == test_set]
+        axes.plot(stages["stage"], np.log2(stages["entries"]), color="0.6", label="as sent")
+        axes.plot(stages["stage"], stages["entropy"], marker="x", label="entropy, one table")
+        axes.plot(stages["stage"], stages["spent"], marker="o", label="by the model of the tokens")
+        axes.set_title(test_set)
+        axes.set_xlabel("stage")
+    panels[0].set_ylabel("bits of a token")
     _legend(figure, panels)
     return figure
 

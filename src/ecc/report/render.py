@@ -94,6 +94,12 @@ def render(
         diagnosed={
             name: {title: markdown(table) for title, table in tables.items()}
             for name, tables in diagnosed.items()
+            if "rate" in tables
+        },
+        codebooks={
+            name: markdown(tables["codebooks"])
+            for name, tables in diagnosed.items()
+            if "codebooks" in tables
         },
         absent=markdown(tables["absent"]),
         failures=markdown(failures),
