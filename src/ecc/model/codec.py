@@ -19,6 +19,7 @@ from ecc.data.speech import SAMPLE_RATE
 from ecc.model import exact
 from ecc.model.config import CodecConfig
 from ecc.model.entropy import EntropyModel, Latent
+from ecc.model.lyra_transform import LyraTransform
 from ecc.model.rvq import ResidualVectorQuantizer
 from ecc.model.transform import Transform
 
@@ -41,7 +42,11 @@ class ECC(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
-        self.transform = Transform(config.transform, config.levels)
+        self.transform: Transform | LyraTransform
+        if config.transform.kind == "lyra":
+            self.transform = LyraTransform(config.transform, config.levels)
+        else:
+            self.transform = Transform(config.transform, config.levels)
         channels = config.transform.channels
         self.entropy: EntropyModel | ResidualVectorQuantizer
         if config.rvq.stages:

@@ -1,7 +1,7 @@
 """What shapes the network of a model. Kept apart from the networks so that reading
 `params.yaml` imports no PyTorch."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,16 +13,21 @@ MAX_SKIP = 15  # the stream holds the threshold in four bits
 
 
 class TransformConfig(Config):
-    """Sizes of the STFT and of the networks around the latent."""
+    """Sizes of the STFT and of the networks around the latent.
 
+    With Lyra's transform these networks stand beside a linear map of its features, and without
+    blocks there is none.
+    """
+
+    kind: Literal["stft", "lyra"] = "stft"  # what is around the networks
     n_fft: Annotated[int, Field(ge=64, le=4096)] = 640
     hop: Annotated[int, Field(ge=16, le=2048)] = 160
     stack: Annotated[int, Field(ge=1, le=8)] = 2  # STFT frames in one latent frame
     power: Annotated[float, Field(gt=0, le=1)] = 0.3  # compression of the magnitudes
     width: Annotated[int, Field(ge=8, multiple_of=4)] = 192
     hidden: Annotated[int, Field(ge=8)] = 384
-    analysis_blocks: Annotated[int, Field(ge=1)] = 3
-    synthesis_blocks: Annotated[int, Field(ge=1)] = 4
+    analysis_blocks: Annotated[int, Field(ge=0)] = 3
+    synthesis_blocks: Annotated[int, Field(ge=0)] = 4
     attention: Annotated[int, Field(ge=0)] = 1  # linear-attention layers on each side
     channels: Annotated[int, Field(ge=1)] = 64  # of y
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ecc.codecs.base import CodecUnavailable
 from ecc.files import atomic_path
 from ecc.model import exact
 from ecc.model.codec import ECC
 from ecc.model.config import CodecConfig
+from ecc.model.folders import data_folder
 
 FORMAT = 2
 DEFAULT = "ecc"  # the model that is meant where none is named
@@ -24,6 +25,10 @@ DEFAULT = "ecc"  # the model that is meant where none is named
 
 class ModelError(Exception):
     """A model file that is missing, damaged, or not one of ours."""
+
+
+class ModelUnavailableError(ModelError, CodecUnavailable):
+    """A model that stands on weights of others, which are missing here."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ def load_model(path: str | Path) -> TrainedModel:
 
     Raises:
         ModelError: one line that says what is wrong with the file.
+        ModelUnavailableError: one line that says what else it takes.
     """
     path = Path(path)
     try:
@@ -91,7 +97,10 @@ def load_model(path: str | Path) -> TrainedModel:
         raise ModelError(f"{path}: not a model file ({error})") from None
     if header.get("format") != FORMAT:
         raise ModelError(f"{path}: not a model of format {FORMAT}")
-    codec = ECC(CodecConfig.model_validate(header["config"]))
+    try:
+        codec = ECC(CodecConfig.model_validate(header["config"]))
+    except CodecUnavailable as error:
+        raise ModelUnavailableError(f"{path}: {error}") from None
     # CompressAI's tables have the size that training gave them, not that of a new model.
     for key, value in tensors.items():
         module, _, name = key.rpartition(".")
@@ -113,10 +122,7 @@ def load_model(path: str | Path) -> TrainedModel:
 def models_folder() -> Path:
     """Where models are looked for unless a folder is given: $ECC_MODELS, or data/models, here or
     in the checkout that this package is part of."""
-    if folder := os.environ.get("ECC_MODELS"):
-        return Path(folder)
-    here, checkout = Path("data/models"), Path(__file__).parents[3] / "data/models"
-    return here if here.is_dir() or not checkout.is_dir() else checkout
+    return data_folder("ECC_MODELS", "models")
 
 
 def list_models(folder: Path | None = None) -> list[Path]:

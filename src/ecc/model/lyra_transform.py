@@ -1,0 +1,144 @@
+"""ECC's latent around that of Lyra V2: its encoder and decoder stay, all between them is ECC's.
+
+x --encoder--> features --g_a--> y                    y_hat --g_s--> features_hat --decoder--> x_hat
+
+Lyra quantizes the 64 features of each 20 ms by residual vector quantization, without a model of
+how likely its symbols are.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ecc.codecs.lyra import FEATURES, FRAME, LyraModels
+from ecc.model.config import TransformConfig
+from ecc.model.folders import data_folder
+from ecc.model.layers import LevelTable, trunk
+from ecc.model.transform import Analysis, Spectrum
+
+# Features in one unit of y as training starts: Lyra's quantizer leaves an error as of uniform
+# quantization with a step of 8 at 3.2 kbit/s, and of 6 at 6.
+UNIT = 5.0
+
+
+def lyra_folder() -> Path:
+    """Where Lyra's weights are looked for: $ECC_LYRA, or data/lyra, here or in the checkout that
+    this package is part of."""
+    return data_folder("ECC_LYRA", "lyra")
+
+
+@cache  # not a part of the module, which is copied and saved
+def lyra_models(folder: Path) -> LyraModels:
+    """The models in `folder`; CodecUnavailable where there are none."""
+    return LyraModels(folder)
+
+
+class LyraAnalysis(nn.Module):
+    """g_a: features -> latent y, by a linear map; with analysis blocks, the network of the STFT
+    codec adds what it hears in the spectrum, nothing at first."""
+
+    def __init__(self, config: TransformConfig, levels: int) -> None:
+        super().__init__()
+        self.linear = _identity(FEATURES, config.channels)
+        self.gain = LevelTable(levels, config.channels)
+        self.heard = None
+        if config.analysis_blocks:
+            self.spectrum = Spectrum(config.n_fft, config.hop)
+            self.heard = Analysis(config, levels)
+            _silence(self.heard.head)
+
+    def forward(self, features: Tensor, x: Tensor, level: Tensor) -> Tensor:
+        """Features [B, T, 64], the samples x [B, T * 320] that they are of, and levels [B] ->
+        y [B, T, channels]."""
+        y = self.linear(features / UNIT).float()
+        if self.heard is not None:
+            y = y + self.heard(self.spectrum(x), level)
+        return y * torch.exp(self.gain(level))
+
+
+class LyraSynthesis(nn.Module):
+    """g_s: y_hat -> features, by a linear map; a network, if it has blocks, adds what follows from
+    the frames around, nothing at first."""
+
+    def __init__(self, config: TransformConfig, levels: int) -> None:
+        super().__init__()
+        self.linear = _identity(config.channels, FEATURES)
+        self.gain = LevelTable(levels, config.channels)
+        self.refine = None
+        if config.synthesis_blocks:
+            self.embed = nn.Linear(config.channels, config.width)
+            self.shift = LevelTable(levels, config.width)
+            head = nn.Linear(config.width, FEATURES)
+            _silence(head)
+            self.refine = nn.Sequential(
+                trunk(config.width, config.hidden, config.synthesis_blocks, config.attention),
+                nn.LayerNorm(config.width),
+                head,
+            )
+
+    def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
+        """y_hat [B, T, channels] and levels [B] -> features [B, T, 64]."""
+        scaled = y_hat * torch.exp(-self.gain(level))
+        features = self.linear(scaled).float()
+        if self.refine is not None:
+            features = features + self.refine(self.embed(scaled) + self.shift(level))
+        return UNIT * features
+
+
+class LyraTransform(nn.Module):
+    """Both directions: samples <-> latent, with what `Transform` has.
+
+    The models of Lyra's authors encode, and decode what is heard. In training a port of their
+    decoder, through which the gradient passes, stands in for it. Their weights are no part of
+    the state of this module.
+
+    Raises:
+        CodecUnavailable: Lyra's weights, or the package that runs them, are missing.
+        ValueError: the frames of the STFT do not fit those of Lyra.
+    """
+
+    def __init__(self, config: TransformConfig, levels: int) -> None:
+        super().__init__()
+        if config.hop * config.stack != FRAME:
+            raise ValueError(f"hop * stack must be {FRAME}, the samples of one frame of Lyra")
+        self.samples_per_frame = FRAME
+        self.folder = lyra_folder()
+        lyra_models(self.folder)
+        from ecc.model.lyragan import LyraGan  # imports the package that has just been found
+
+        self.decoder = LyraGan(self.folder)
+        self.g_a = LyraAnalysis(config, levels)
+        self.g_s = LyraSynthesis(config, levels)
+
+    def analyse(self, x: Tensor, level: Tensor) -> Tensor:
+        """Samples [B, T * samples_per_frame] and quality levels [B] -> y [B, T, channels]."""
+        models, samples = lyra_models(self.folder), x.detach().cpu().numpy()
+        features = np.stack([models.features(sequence) for sequence in samples])
+        y: Tensor = self.g_a(torch.from_numpy(features).to(x.device), x, level)
+        return y
+
+    def synthesise(self, y_hat: Tensor, level: Tensor) -> Tensor:
+        """y_hat [B, T, channels] and levels [B] -> samples [B, T * samples_per_frame]."""
+        features: Tensor = self.g_s(y_hat, level)
+        if self.training:
+            x_hat: Tensor = self.decoder(features)
+            return x_hat.float()
+        models, sequences = lyra_models(self.folder), features.detach().cpu().numpy()
+        samples = np.stack([models.synthesize(sequence) for sequence in sequences])
+        return torch.from_numpy(samples).to(y_hat.device)
+
+
+def _identity(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer that passes on what it is given, as far as there is room for it."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.eye_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _silence(layer: nn.Linear) -> None:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)

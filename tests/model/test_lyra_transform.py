@@ -1,0 +1,199 @@
+"""ECC around Lyra's encoder and decoder; skipped where their weights are not to be had."""
+
+import contextlib
+import copy
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from ecc.codecs.base import CodecUnavailable, load_codec
+from ecc.codecs.ecc import EccCodec
+from ecc.codecs.lyra import FEATURES, FRAME, SHA256, LyraModels, fetch_weights
+from ecc.data.download import Unreachable
+from ecc.model.codec import CONTEXT_FRAMES, ECC
+from ecc.model.config import CodecConfig, EntropyConfig, TransformConfig
+from ecc.model.lyra_transform import UNIT, lyra_folder
+from ecc.model.weights import ModelError, load_model, save_model
+
+LMBDA = [2.0, 8.0, 32.0]
+SPEC = "ecc.codecs.ecc:EccCodec"
+
+
+@pytest.fixture(scope="module")
+def folder(request, tmp_path_factory):
+    folder = request.config.rootpath / "data/lyra"
+    if not all((folder / name).exists() for name in SHA256):
+        folder = tmp_path_factory.mktemp("lyra")
+        with contextlib.suppress(Unreachable):  # LyraModels says what is missing
+            fetch_weights(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(folder):
+    try:
+        return LyraModels(folder)
+    except CodecUnavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def weights(models, folder, monkeypatch):
+    monkeypatch.setenv("ECC_LYRA", str(folder))
+
+
+def make_codec(analysis: int = 1, synthesis: int = 1) -> ECC:
+    """A small untrained codec."""
+    torch.manual_seed(0)
+    transform = TransformConfig(
+        kind="lyra",
+        n_fft=320,
+        width=16,
+        hidden=16,
+        analysis_blocks=analysis,
+        synthesis_blocks=synthesis,
+        attention=0,
+    )
+    entropy = EntropyConfig(width=16, z_channels=4)
+    codec = ECC(CodecConfig(transform=transform, entropy=entropy, levels=len(LMBDA)))
+    codec.spread_levels(LMBDA)
+    return codec
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_model(make_codec(), path, "m", LMBDA, {})
+    return path
+
+
+def test_before_training_a_fine_latent_is_that_of_lyra(models, voice):
+    codec, x = make_codec().eval(), voice(1)
+    features = models.features(x)
+    y = codec.transform.analyse(torch.from_numpy(x)[None], torch.tensor([2]))
+    assert y.shape == (1, 50, FEATURES)
+    gain = codec.transform.g_a.gain.weight[2, 0].exp().item()
+    np.testing.assert_allclose(y[0].detach().numpy(), features / UNIT * gain, rtol=1e-4, atol=1e-4)
+    x_hat = codec.transform.synthesise(y, torch.tensor([2]))
+    expected = models.synthesize(features)
+    assert x_hat.shape == (1, 50 * FRAME)
+    # Of the last bit of the features the decoder's 8-bit activations make some noise.
+    error = np.square(x_hat[0].numpy() - expected).sum()
+    assert error < 0.05 * np.square(expected).sum()
+
+
+def test_lyras_own_models_code_and_are_heard(models, voice, monkeypatch):
+    calls = []
+    for name in ("features", "synthesize"):
+        original = getattr(LyraModels, name)
+
+        def record(self, values, name=name, original=original):
+            calls.append(name)
+            return original(self, values)
+
+        monkeypatch.setattr(LyraModels, name, record)
+    codec = make_codec().eval()
+    monkeypatch.setattr(codec.transform.decoder, "forward", None)
+    codec(torch.from_numpy(voice(0.64))[None, : 32 * FRAME], torch.tensor([0]))
+    assert calls == ["features", "synthesize"]
+
+
+@pytest.mark.parametrize(("analysis", "synthesis"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_gradients_reach_all_weights_but_lyras(analysis, synthesis, voice):
+    codec = make_codec(analysis, synthesis)
+    names = dict(codec.transform.named_parameters())
+    assert any("heard" in name for name in names) == bool(analysis)
+    assert any("refine" in name for name in names) == bool(synthesis)
+    assert not any("decoder" in name for name in names)
+    with torch.no_grad():  # what adds nothing at first passes no gradient on
+        for parameter in names.values():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    x = torch.from_numpy(np.stack([voice(0.64, seed) for seed in range(3)]))
+    x_hat, bits = codec(x, torch.arange(3))
+    (x_hat.square().mean() + codec.kbps(bits, x.shape[1]).mean()).backward()
+    assert x_hat.shape == x.shape
+    assert all(parameter.grad.abs().max() > 0 for parameter in names.values())
+
+
+def test_a_copy_shares_lyras_models(voice):
+    codec = make_codec().eval()
+    x, level = torch.from_numpy(voice(0.64))[None], torch.tensor([1])
+    x_hat, bits = codec(x, level)
+    other, other_bits = copy.deepcopy(codec)(x, level)
+    assert torch.equal(other, x_hat)
+    assert all(torch.equal(other_bits[part], bits[part]) for part in bits)
+
+
+def test_a_file_holds_nothing_of_lyra(saved, folder):
+    with safe_open(saved, framework="pt") as file:
+        sizes = {key: file.get_tensor(key).numel() for key in file.keys()}  # noqa: SIM118
+        assert str(folder) not in file.metadata()["ecc"]
+    assert not any("decoder" in key for key in sizes)
+    transform = make_codec().transform
+    own = sum(parameter.numel() for parameter in transform.parameters())
+    assert sum(size for key, size in sizes.items() if key.startswith("transform.")) == own
+
+
+@pytest.mark.parametrize("samples", [0, 1, 9999])
+def test_files_decode_to_the_length_that_was_encoded(saved, voice, samples):
+    for level in range(len(LMBDA)):
+        codec = EccCodec(saved, level)
+        x = voice(1)[:samples]
+        decoded = codec.decode(codec.encode(x))
+        assert decoded.shape == x.shape
+        assert decoded.dtype == np.float32
+        assert np.abs(decoded).max(initial=0) <= 1
+
+
+def test_extreme_signals_stay_finite(saved):
+    codec = EccCodec(saved, 0)
+    noise = np.random.default_rng(0).uniform(-1, 1, 3000).astype(np.float32)
+    for x in (np.zeros(3000, np.float32), np.ones(3000, np.float32), noise):
+        assert np.isfinite(codec.decode(codec.encode(x))).all()
+
+
+def test_chunks_join_as_if_coded_at_once(models, voice, monkeypatch):
+    codec = make_codec().eval().requires_grad_(False)
+    x = torch.from_numpy(voice(2.56))
+    (whole,) = codec.latents(x, 2)
+    at_once = torch.cat(list(codec.synthesise_chunks([whole], len(x), 2)))
+    monkeypatch.setattr("ecc.model.codec.CHUNK_FRAMES", 64)
+    parts = list(codec.latents(x, 2))
+    assert [part.shape[1] for part in parts] == [64, 64]
+    # The memory of Lyra's models is longer than the context, by what fades: below their own noise.
+    error = (torch.cat(parts, dim=1) - whole).square().mean().sqrt()
+    assert error < 0.05 * whole.std()
+    joined = torch.cat(list(codec.synthesise_chunks(whole.split(64, dim=1), len(x), 2)))
+    difference = (joined - at_once)[64 * FRAME :]
+    assert difference.square().mean() < 0.01 * at_once.square().mean()
+    seam = difference[:FRAME]
+    assert seam.abs().max() < 0.05
+    assert CONTEXT_FRAMES < 64
+
+
+def test_without_lyras_weights_one_line_says_so(saved, tmp_path, monkeypatch):
+    monkeypatch.setenv("ECC_LYRA", str(tmp_path / "nowhere"))
+    for error in (ModelError, CodecUnavailable):
+        with pytest.raises(error, match=r"m\.safetensors: .*is missing.*fetch_lyra") as raised:
+            load_model(saved)
+        assert "\n" not in str(raised.value)
+    with pytest.raises(CodecUnavailable):
+        load_codec(SPEC, {"model": str(saved), "level": 0})
+    with pytest.raises(CodecUnavailable):
+        make_codec()
+
+
+def test_the_folder_is_named_or_in_data(monkeypatch, tmp_path):
+    monkeypatch.setenv("ECC_LYRA", "elsewhere")
+    assert str(lyra_folder()) == "elsewhere"
+    monkeypatch.delenv("ECC_LYRA")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/lyra").mkdir(parents=True)
+    assert str(lyra_folder()) == "data/lyra"
+
+
+def test_frames_that_are_not_lyras_are_refused():
+    with pytest.raises(ValueError, match="hop \\* stack must be 320"):
+        ECC(CodecConfig(transform=TransformConfig(kind="lyra", hop=64)))
