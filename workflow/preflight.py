@@ -17,9 +17,10 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from ecc import params
-from ecc.codecs.base import CodecConfig, CodecUnavailable, load_codec
+from ecc.codecs.base import CodecUnavailable, load_codec
 from ecc.data.corpus import identity
 from ecc.model.config import TransformConfig
+from ecc.model.weights import ModelError
 from ecc.train.config import TrainConfig
 
 IDENTITY = "data/corpus/identity.json"
@@ -81,7 +82,7 @@ def forget_absent(study: params.Params) -> Iterator[str]:
             shutil.rmtree(Path("data/speech") / source)
             yield f"Source {source} could not be reached earlier: it is tried again."
     for codec in study.study.codecs:
-        if absent(Path("data/streams") / codec / "codec.json") and can_run(study.codecs[codec]):
+        if absent(Path("data/streams") / codec / "codec.json") and can_run(study, codec):
             shutil.rmtree(Path("data/streams") / codec)
             yield f"Codec {codec} could not run earlier and can now: it joins."
 
@@ -91,11 +92,11 @@ def absent(record: Path) -> bool:
     return record.exists() and not json.loads(record.read_text(encoding="utf-8"))["available"]
 
 
-def can_run(codec: CodecConfig) -> bool:
-    """Whether the first operating point of a ready-made codec can be constructed."""
+def can_run(study: params.Params, codec: str) -> bool:
+    """Whether the first operating point of a codec can be constructed."""
     try:
-        load_codec(codec.class_, next(iter((codec.points or {}).values()), {}))
-    except CodecUnavailable:
+        load_codec(study.codecs[codec].class_, next(iter(study.points(codec).values()), {}))
+    except (CodecUnavailable, ModelError):
         return False
     return True
 

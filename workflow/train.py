@@ -9,6 +9,8 @@ from pathlib import Path
 import typer
 
 from ecc import params
+from ecc.codecs.lyra import fetch_weights
+from ecc.data.download import ChecksumError, Unreachable
 from ecc.train.trainer import Run, TrainingDivergedError, train
 
 
@@ -30,6 +32,13 @@ def main(model: str) -> None:
                 f"reached ({source['reason']}); to train without it, remove {name} from "
                 "study.sources in params.yaml"
             )
+    if codec.transform.kind == "lyra":
+        # Here and not as a dependency of the stage, which all models share: what the files hold
+        # is pinned in the code.
+        try:
+            fetch_weights(Path("data/lyra"))
+        except (ChecksumError, Unreachable) as error:
+            sys.exit(f"train {model}: it stands on the weights of Lyra, and {error}")
     inputs = {
         "codec": codec.model_dump(mode="json"),
         "train": training.model_dump(mode="json", exclude={"checkpoint_seconds"}),
