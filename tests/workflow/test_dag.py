@@ -27,7 +27,7 @@ sources:
   english: {kind: github}
 test_sets:
   default: {sources: [debian], utterances: 4}
-codec: {transform: {width: 64}}
+codec: {transform: {kind: stft, width: 64}}
 train: {steps: 100, learning_rate: 0.001, processes: 2, batch: 10, optimizer: adam,
         crop: {frames: 50}}
 models:
