@@ -17,16 +17,16 @@ class Replaced(BaseException):
 
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
-    """train(processes): the stage `train` of the project's model in so many processes."""
+    """train(processes, model): the stage `train` of a model of the project in so many processes."""
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     main = runpy.run_path(str(ROOT / "workflow" / "train.py"))["main"]
 
-    def run(processes: int) -> object:
+    def run(processes: int, model: str = "ecc") -> object:
         content = YAML(typ="safe").load(ROOT / "params.yaml")
         content["train"]["processes"] = processes
         YAML().dump(content, tmp_path / "params.yaml")
         monkeypatch.chdir(tmp_path)
-        return main("ecc")
+        return main(model)
 
     return run
 
@@ -61,4 +61,20 @@ def test_a_source_out_of_reach_is_named(train: Callable[..., object], tmp_path: 
     facts = [{"source": "far", "available": False, "reason": "HTTP 404"}]
     (tmp_path / "data/corpus/sources.json").write_text(json.dumps(facts))
     with pytest.raises(SystemExit, match=r"train ecc: the source far .*HTTP 404.*remove far"):
+        train(1)
+
+
+def test_lyras_weights_are_fetched_for_what_stands_on_them(
+    train: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data" / "corpus").mkdir(parents=True)
+    (tmp_path / "data/corpus/identity.json").write_text(json.dumps({"sources": {}}))
+    (tmp_path / "data/corpus/sources.json").write_text("[]")
+    monkeypatch.setenv("ECC_MIRROR", str(tmp_path / "mirror"))
+    copies = tmp_path / "mirror/google-lyra"
+    copies.mkdir(parents=True)
+    (copies / "soundstream_encoder.tflite").write_text("something else")
+    with pytest.raises(SystemExit, match=r"train lyra-ecc: .*weights of Lyra.*encoder\.tflite"):
+        train(1, "lyra-ecc")
+    with pytest.raises(FileNotFoundError, match=r"train\.txt"):
         train(1)
