@@ -27,7 +27,6 @@ from ecc.model.transform import Transform
 # so that chunks join without a seam. Both are part of the stream format.
 CHUNK_FRAMES = 1024
 CONTEXT_FRAMES = 16
-LEVEL_SPREAD = 0.45  # exponent of lambda in the gains that training starts from
 
 
 class ECC(nn.Module):
@@ -73,7 +72,7 @@ class ECC(nn.Module):
         """Start the quantization steps of the levels apart, by a first guess of how they follow
         lambda: training moves them too slowly to find it."""
         log_lmbda = torch.tensor(lmbda).log()
-        spread = LEVEL_SPREAD * (log_lmbda - log_lmbda.mean())
+        spread = self.transform.level_spread * (log_lmbda - log_lmbda.mean())
         for gain in (self.transform.g_a.gain, self.transform.g_s.gain):
             nn.init.zeros_(gain.weight).data += spread[:, None]
 

@@ -19,9 +19,9 @@ from ecc.model.folders import data_folder
 from ecc.model.layers import LevelTable, trunk
 from ecc.model.transform import Analysis, Spectrum
 
-# Features in one unit of y as training starts: Lyra's quantizer leaves an error as of uniform
-# quantization with a step of 8 at 3.2 kbit/s, and of 6 at 6.
-UNIT = 5.0
+# Features in one unit of y as training starts, before gains: the error that Lyra's quantizer leaves
+# is that of a step of 8 at 3.2 kbit/s, and the lower levels of a model are for less.
+UNIT = 10.0
 
 
 def lyra_folder() -> Path:
@@ -99,6 +99,8 @@ class LyraTransform(nn.Module):
         CodecUnavailable: Lyra's weights, or the package that runs them, are missing.
         ValueError: the frames of the STFT do not fit those of Lyra.
     """
+
+    level_spread = 0.3  # as of `Transform`: by steps and slopes of short trainings
 
     def __init__(self, config: TransformConfig, levels: int) -> None:
         super().__init__()

@@ -104,6 +104,8 @@ class Synthesis(nn.Module):
 class Transform(nn.Module):
     """Both directions of the transform: samples <-> latent."""
 
+    level_spread = 0.45  # exponent of lambda in the gains that training starts from
+
     def __init__(self, config: TransformConfig, levels: int) -> None:
         super().__init__()
         self.samples_per_frame = config.hop * config.stack
