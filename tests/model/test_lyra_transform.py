@@ -4,6 +4,7 @@ import contextlib
 import copy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
@@ -16,6 +17,8 @@ from ecc.model.codec import CONTEXT_FRAMES, ECC
 from ecc.model.config import CodecConfig, EntropyConfig, TransformConfig
 from ecc.model.lyra_transform import UNIT, lyra_folder
 from ecc.model.weights import ModelError, load_model, save_model
+from ecc.train.config import TrainConfig
+from ecc.train.trainer import Run, train
 
 LMBDA = [2.0, 8.0, 32.0]
 SPEC = "ecc.codecs.ecc:EccCodec"
@@ -134,6 +137,37 @@ def test_a_file_holds_nothing_of_lyra(saved, folder):
     transform = make_codec().transform
     own = sum(parameter.numel() for parameter in transform.parameters())
     assert sum(size for key, size in sizes.items() if key.startswith("transform.")) == own
+
+
+def test_it_trains_like_any_other(tmp_path, voice):
+    clips = [voice(1.5, seed) for seed in range(4)]
+    (tmp_path / "toy").mkdir()
+    (np.concatenate(clips) * 32767).astype("<i2").tofile(tmp_path / "toy/speech.s16")
+    rows = [
+        {"clip": f"c{i}", "source": "toy", "speaker": split, "split": split}
+        | {"start": i * 24000, "samples": 24000}
+        for i, split in enumerate(["train", "train", "train", "valid"])
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "manifest.csv", index=False)
+    settings = {"steps": 30, "batch": 4, "warmup_steps": 2, "valid_crops": 2, "valid_steps": 10}
+    settings |= {"learning_rate": 4e-3, "crop": {"frames": 32}, "ema": 0.5}
+    run = Run(
+        name="m",
+        codec=make_codec().config,
+        train=TrainConfig.model_validate(settings),
+        lmbda=LMBDA,
+        manifest=tmp_path / "manifest.csv",
+        speech=tmp_path,
+        checkpoints=tmp_path / "checkpoints",
+        logs=tmp_path / "logs",
+        weights=tmp_path / "m.safetensors",
+        identity="one",
+    )
+    train(run)
+    loss = pd.read_csv(run.logs / "plots/metrics/valid/loss.tsv", sep="\t")["loss"]
+    assert loss.iloc[-1] < loss.iloc[0]
+    codec = EccCodec(run.weights)
+    assert codec.decode(codec.encode(clips[3])).shape == clips[3].shape
 
 
 @pytest.mark.parametrize("samples", [0, 1, 9999])
