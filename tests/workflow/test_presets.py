@@ -55,6 +55,14 @@ def test_paper_takes_the_papers_corpora(tmp_path: Path) -> None:
     assert all(len(model.levels) > 1 for model in study.models.values())
 
 
+def test_lyra_adds_models_around_its_transform(tmp_path: Path) -> None:
+    study = params("lyra", tmp_path)
+    kinds = {name: study.model(name)[1].transform.kind for name in study.models}
+    added = set(study.models) - set(load(ROOT / "params.yaml").models)
+    assert {name for name, kind in kinds.items() if kind == "lyra"} == added
+    assert added < set(study.study.codecs)
+
+
 @pytest.mark.parametrize("preset", ["tiny", "paper"])
 def test_models_have_names_of_their_own(preset: str, tmp_path: Path) -> None:
     study, default = params(preset, tmp_path), load(ROOT / "params.yaml")

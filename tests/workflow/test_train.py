@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from ecc.params import apply_patch
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,6 +25,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., obje
 
     def run(processes: int, model: str = "ecc") -> object:
         content = YAML(typ="safe").load(ROOT / "params.yaml")
+        apply_patch(content, YAML(typ="safe").load(ROOT / "workflow/presets/lyra.yaml"))
         content["train"]["processes"] = processes
         YAML().dump(content, tmp_path / "params.yaml")
         monkeypatch.chdir(tmp_path)

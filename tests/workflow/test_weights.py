@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from ecc.params import apply_patch
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -12,9 +14,8 @@ def test_a_codec_follows_its_own_weights_and_those_it_stands_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = YAML(typ="safe").load(ROOT / "params.yaml")
+    apply_patch(content, YAML(typ="safe").load(ROOT / "workflow/presets/lyra.yaml"))
     content["study"]["codecs"] = ["ecc", "lyra-ecc", "lyra", "opus"]
-    content["study"]["diagnose"] = ["ecc"]
-    content["report"]["beside"] = ["lyra"]
     YAML().dump(content, tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
     for path in (
