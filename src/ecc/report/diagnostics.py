@@ -140,7 +140,7 @@ def codebook_table(codebooks: pd.DataFrame) -> pd.DataFrame:
             "test set": most["test_set"],
             "stage": most["stage"],
             "tokens": most["tokens"],
-            "used": most["used"].astype(str) + " of " + most["entries"].astype(str),
+            "used": [f"{a} of {b}" for a, b in zip(most["used"], most["entries"], strict=True)],
             "perplexity": most["perplexity"].map("{:.0f}".format),
             "entropy": most["entropy"].map(_bits),
             "spent": most["spent"].map(_bits),
@@ -151,7 +151,7 @@ def codebook_table(codebooks: pd.DataFrame) -> pd.DataFrame:
 
 def last_point(codebooks: pd.DataFrame) -> str:
     """The point with the most stages."""
-    return str(codebooks.loc[codebooks["stage"].idxmax(), "point"])
+    return str(codebooks.sort_values("stage", kind="stable")["point"].iloc[-1])
 
 
 def _keys(table: pd.DataFrame) -> dict[str, pd.Series]:
