@@ -257,7 +257,7 @@ def inspect(
     facts = Table(show_header=False, box=None)
     facts.add_row("model", f"{codec.trained.name} ({codec.trained.levels[header.level]})")
     facts.add_row("chunks", f"{chunks}, all whole")
-    if skipped:
+    if symbols:
         facts.add_row("skipped", f"{skipped / symbols:.1%} of {symbols} symbols of y")
         facts.add_row("saved by skipping", f"about {saved_bits / 8:.1f} bytes")
     console.print(facts, table)
@@ -283,7 +283,9 @@ def show_models(models: Models = None) -> None:
             _say(str(error))
             continue
         parameters = sum(p.numel() for p in trained.codec.parameters())
-        levels = ", ".join(trained.levels)
+        stages = trained.codec.config.rvq.stages
+        values = " ".join(f"{value:g}" for value in trained.lmbda or stages)
+        levels = f"{'stages' if stages else 'λ'}: {values}"
         model_id = trained.digest[:ID_BYTES].hex()
         table.add_row(trained.name, model_id, levels, f"{parameters:,}")
     if not table.rows and not failed:
