@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 from model.conftest import LEVELS, raw_codec
+from model.test_rvq import TOKENS
+from model.test_rvq import raw_codec as rvq_codec
 from typer.testing import CliRunner, Result
 
 import ecc
@@ -344,3 +346,15 @@ def test_wave_from_a_pipe_of_unknown_length(folder):
     assert ecc.load("tiny").decode(stream).shape == (16000,)
     file = io.BytesIO(invoke("decode", "-", "-", stdin=stream).stdout_bytes)
     assert soundfile.info(file).frames == 16000
+
+
+def test_a_model_with_stages_is_coded_listed_and_inspected(folder):
+    codec = rvq_codec(TOKENS)
+    save_model(codec, folder / "rvq.safetensors", "rvq", [], {})
+    run("encode", "in.wav", "out.ecc", "--model", "rvq.safetensors", "--level", "1")
+    run("decode", "out.ecc", "out.wav", "--model", "rvq.safetensors")
+    output = run("inspect", "out.ecc", "--model", "rvq.safetensors")
+    assert "rvq (2 stages)" in output
+    parts = [line.split()[:2] for line in output.splitlines() if line.strip().startswith("stage")]
+    assert parts == [["stage", "1"], ["stage", "2"]]
+    assert "stages: 1 2 4" in run("models", "--models", ".")
