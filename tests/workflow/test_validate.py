@@ -27,7 +27,7 @@ def validate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(
     ("module", "changed"),
     [
-        ("ecc/codecs/silk.py", {"encode-silk", "decode-silk"}),
+        ("ecc/codecs/lc3.py", {"encode-lc3", "decode-lc3"}),
         ("ecc/data/sources/vctk.py", {"fetch", "corpus"}),
         ("ecc/report/render.py", {"report"}),
         ("ecc/params.py", set()),
