@@ -1,4 +1,8 @@
+import os
+import subprocess
+import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,6 +39,28 @@ def test_rvq_trains_and_its_code_books_are_used(corpus):
     assert (trained.codec.entropy.codebooks.abs().sum(dim=(1, 2)) > 0).all()
     assert (run.logs / "plots/metrics/valid/3/distortion.tsv").exists()
     assert not trained.codec.transform.g_a.gain.weight.any()
+
+
+TWO_PROCESSES = """\
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from train.test_tokens import rvq_run
+from ecc.train.trainer import train
+train(rvq_run(Path({corpus!r}), "two", steps=8, batch=1))
+"""
+
+
+def test_two_processes_learn_one_set_of_code_books(corpus):
+    # With a crop each they often draw other levels, and so other stages.
+    script = corpus / "two.py"
+    tests = str(Path(__file__).parents[1])
+    script.write_text(TWO_PROCESSES.format(tests=tests, corpus=str(corpus)))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(script)], check=True, env=environment, timeout=120)
+    codebooks = load_model(corpus / "two" / "model.safetensors").codec.entropy.codebooks
+    assert (codebooks.abs().sum(dim=(1, 2)) > 0).all()
 
 
 def test_token_model_learns_and_leaves_the_codec_as_it_was(corpus):

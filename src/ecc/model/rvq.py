@@ -175,9 +175,11 @@ class ResidualVectorQuantizer(nn.Module):
         """
         left, commitment = y, y.new_zeros(())
         active = self.stages[level][:, None] > torch.arange(len(self.codebooks), device=y.device)
+        # In training all stages, since the processes that learn together draw other levels.
+        stages = len(self.codebooks) if self.training else int(self.stages[level].max())
         # Distances are not for bfloat16.
         with torch.autocast(y.device.type, enabled=False):
-            for stage in range(int(self.stages[level].max())):
+            for stage in range(stages):
                 tokens = self._nearest(left, stage)
                 entries = F.embedding(tokens, self.codebooks[stage]) * active[:, stage, None, None]
                 if self.training:
@@ -210,6 +212,8 @@ class ResidualVectorQuantizer(nn.Module):
         if dist.is_initialized():
             dist.all_reduce(new)
             dist.all_reduce(sums)
+        if not new.any():
+            return
         # Both are moving averages: of the number of vectors of each entry, and of their sum.
         total = torch.lerp(counts[:, None] * codebook, sums, 1 - self.config.decay)
         counts.lerp_(new, 1 - self.config.decay)
