@@ -1,6 +1,5 @@
 """ECC around Lyra's encoder and decoder; skipped where their weights are not to be had."""
 
-import contextlib
 import copy
 
 import numpy as np
@@ -11,8 +10,7 @@ from safetensors import safe_open
 
 from ecc.codecs.base import CodecUnavailable, load_codec
 from ecc.codecs.ecc import EccCodec
-from ecc.codecs.lyra import FEATURES, FRAME, SHA256, LyraModels, fetch_weights
-from ecc.data.download import Unreachable
+from ecc.codecs.lyra import FEATURES, FRAME, LyraModels
 from ecc.model.codec import CONTEXT_FRAMES, ECC
 from ecc.model.config import CodecConfig, EntropyConfig, TransformConfig
 from ecc.model.lyra_transform import UNIT, lyra_folder
@@ -22,24 +20,6 @@ from ecc.train.trainer import Run, train
 
 LMBDA = [2.0, 8.0, 32.0]
 SPEC = "ecc.codecs.ecc:EccCodec"
-
-
-@pytest.fixture(scope="module")
-def folder(request, tmp_path_factory):
-    folder = request.config.rootpath / "data/lyra"
-    if not all((folder / name).exists() for name in SHA256):
-        folder = tmp_path_factory.mktemp("lyra")
-        with contextlib.suppress(Unreachable):  # LyraModels says what is missing
-            fetch_weights(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def models(folder):
-    try:
-        return LyraModels(folder)
-    except CodecUnavailable as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True)

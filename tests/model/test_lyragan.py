@@ -1,36 +1,16 @@
 """The port against the graph of its authors, whose own implementations (XNNPACK, TFLite's other
 kernels) agree to about 26 dB on speech: they round activations to 8 bits."""
 
-import contextlib
 import copy
 
 import numpy as np
 import pytest
 import torch
 
-from ecc.codecs.base import CodecUnavailable
-from ecc.codecs.lyra import FEATURES, FRAME, SHA256, LyraModels, fetch_weights
-from ecc.data.download import ChecksumError, Unreachable
+from ecc.codecs.lyra import FEATURES, FRAME
+from ecc.data.download import ChecksumError
 from ecc.model.lyragan import FILE, LyraGan
 from ecc.model.tflite import Convolution, Depthwise, GraphError, StreamingGraph, Transposed
-
-
-@pytest.fixture(scope="module")
-def folder(request, tmp_path_factory):
-    folder = request.config.rootpath / "data/lyra"
-    if not all((folder / name).exists() for name in SHA256):
-        folder = tmp_path_factory.mktemp("lyra")
-        with contextlib.suppress(Unreachable):  # LyraModels says what is missing
-            fetch_weights(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def models(folder):
-    try:
-        return LyraModels(folder)
-    except CodecUnavailable as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
