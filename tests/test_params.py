@@ -55,6 +55,10 @@ def test_the_projects_own_params_are_valid() -> None:
             ["codecs.opus.test_sets: unknown name 'defualt', known are: "],
         ),
         (
+            lambda p: p["codecs"]["opus"].update(anchor="evs"),
+            ["codecs.opus.anchor: unknown name 'evs'"],
+        ),
+        (
             lambda p: p["codecs"]["ecc"].update(variant="rvw"),
             ["codecs.ecc.variant: unknown name 'rvw'"],
         ),

@@ -22,8 +22,7 @@ def main(codec: str) -> None:
             points=study.points(codec),
             test_sets={
                 name: read_table(Path("data/corpus/test_sets") / f"{name}.csv")
-                for name in study.study.test_sets
-                if config.test_sets is None or name in config.test_sets
+                for name in study.coded_by(codec)
             },
             speech=Path("data/speech"),
             out=Path("data/streams") / codec,

@@ -83,6 +83,11 @@ class Params(Config):
                 for k, v in self.codecs.items()
             ),
             *(
+                (f"codecs.{name}.anchor", [anchor], self.study.codecs)
+                for name, codec in codecs.items()
+                if (anchor := codec.anchor)
+            ),
+            *(
                 (f"codecs.{name}.variant", [variant], variants)
                 for name, codec in codecs.items()
                 if (variant := codec.variant)
@@ -162,9 +167,28 @@ class Params(Config):
         }
         return self.codecs[codec].resolve_points(models)
 
+    def coded_by(self, codec: str) -> list[str]:
+        """The test sets of the study that `codec` codes: those that it names, or all of test
+        speakers."""
+        named = self.codecs[codec].test_sets
+        return [
+            name
+            for name in self.study.test_sets
+            if (self.test_sets[name].split == "test" if named is None else name in named)
+        ]
+
     def kinds(self) -> dict[str, str]:
-        """What the report groups each codec with: own (of this study), neural or conventional."""
-        return {name: "own" if codec.variant else codec.kind for name, codec in self.codecs.items()}
+        """What the report groups each codec with: own (of this study), ablation (with the full
+        codec that ablations are compared with), neural or conventional."""
+        anchors = {codec.anchor for codec in self.codecs.values()}
+        return {
+            name: "ablation"
+            if codec.anchor or name in anchors
+            else "own"
+            if codec.variant
+            else codec.kind
+            for name, codec in self.codecs.items()
+        }
 
 
 def apply_patch(target: MutableMapping[str, Any], patch: Mapping[str, Any]) -> None:

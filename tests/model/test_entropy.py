@@ -58,6 +58,17 @@ def test_decoder_finds_what_was_encoded_and_estimated(switches):
         )
 
 
+def test_what_coding_would_skip_still_learns():
+    entropy = raw_codec(skip=MAX_SKIP, hyperprior=False, context=False, lrp=False).entropy.train()
+    for net in entropy.parameter_nets:
+        net[-1].bias.chunk(2)[1].fill_(-5.0)  # of the scale indexes
+    y = latent(40, scale=0.3).float().requires_grad_()
+    y_hat, bits = entropy(y, torch.tensor([0]))
+    assert bits["skipped"] > 0.5
+    y_hat.square().sum().backward()
+    assert (y.grad != 0).all()
+
+
 @pytest.mark.parametrize("switches", SWITCHES, ids=str)
 def test_stream_is_as_long_as_the_estimate(switches):
     entropy = tiny_codec(**switches).entropy

@@ -49,6 +49,18 @@ def latent(frames: int, seed: int = 0) -> torch.Tensor:
 QUANTIZERS = {"plain": quantizer(), "coded": quantizer(TOKENS)}
 
 
+def test_all_levels_code_one_y_even_after_training():
+    codec = ECC(raw_codec().config).train()
+    x = torch.randn(3, 40 * codec.granule)
+    optimizer = torch.optim.SGD([p for p in codec.parameters() if p.requires_grad], 0.1)
+    x_hat, bits = codec(x, torch.tensor([0, 1, 2]))
+    (x_hat.square().mean() + bits["commitment"]).backward()
+    optimizer.step()
+    with torch.no_grad():
+        lowest, _, highest = (codec.transform.analyse(x[:1], torch.tensor([n])) for n in range(3))
+    assert torch.equal(lowest, highest)
+
+
 @pytest.mark.parametrize("name", QUANTIZERS)
 @given(frames=st.integers(1, 30), level=st.integers(0, 2), seed=st.integers(0, 1000))
 def test_decoder_finds_what_was_encoded(name, frames, level, seed):

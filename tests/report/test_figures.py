@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from ecc.report import figures
+from ecc.report.bd_rate import ablation_table
 from ecc.report.rd import Report, rd_table
 
 METRICS = ["pesq_wb", "visqol", "estoi"]
@@ -43,6 +44,26 @@ def test_curves_show_the_points_of_the_table(rd, styles):
     assert ours.get_zorder() > single.get_zorder()
     assert figure.axes[0].get_xscale() == "log"
     assert len(figure.axes[0].collections) == 1  # the interval of ECC alone
+
+
+def test_ablations_have_a_row_each_and_a_colour_for_each_test_set(make_scores):
+    scores = [
+        make_scores(
+            codec, [(factor * kbps, quality) for kbps, quality in POINTS], test_set=test_set
+        )
+        for codec, factor in (("full", 1.0), ("no-lrp", 1.1), ("no-skip", 2.0))
+        for test_set in ("a", "b")
+    ]
+    anchors = {"no-lrp": "full", "no-skip": "full"}
+    config = Report(bootstrap=100)
+    table = ablation_table(pd.concat(scores), anchors, ["a", "b"], METRICS, config)
+    figure = figures.ablations(table, METRICS, {"no-lrp": "No LRP", "no-skip": "No skip"})
+    for axes in figure.axes:
+        of_sets = [line for line in axes.get_lines() if not line.get_label().startswith("_")]
+        assert [line.get_label() for line in of_sets] == ["a", "b"]
+        for line in of_sets:
+            assert line.get_xdata() == pytest.approx([10, 100])
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["No LRP", "No skip"]
 
 
 def test_a_point_that_stands_alone_is_named_and_not_in_the_legend(rd, styles):

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from ecc.report import rd as rate_distortion
-from ecc.report.bd_rate import bd_rate_table, matched_rate_table
+from ecc.report.bd_rate import ablation_table, bd_rate_table, matched_rate_table
 from ecc.report.render import (
     average_pivot,
     bd_rate_cell,
@@ -28,9 +28,10 @@ SOURCE = {
 PARAMETERS = {"codec": {"width": 192}, "models": {"ecc-1": {"lmbda": 6.0}}}
 
 
-def write_tables(folder, scores, codecs, test_sets, sources=()):
+def write_tables(folder, scores, codecs, test_sets, sources=(), anchors=()):
     """What workflow/aggregate.py writes."""
-    names, rated = codecs["codec"].tolist(), rate_distortion.with_rate(codecs)
+    names = codecs["codec"].tolist()
+    rated = rate_distortion.with_rate(codecs[codecs["kind"] != "ablation"])
     arguments = (test_sets, METRICS, CONFIG)
     tables = {
         "rd": rate_distortion.rd_table(scores, names, *arguments),
@@ -38,6 +39,7 @@ def write_tables(folder, scores, codecs, test_sets, sources=()):
         "matched_rate": matched_rate_table(scores, rated, *arguments),
     }
     tables = {name: rate_distortion.mark_rates(t, codecs) for name, t in tables.items()} | {
+        "ablations": ablation_table(scores, dict(anchors), *arguments),
         "codecs": codecs,
         "absent": rate_distortion.absent_table(codecs, sources, test_sets, scores),
         "failures": rate_distortion.failure_table(scores, METRICS),
@@ -78,6 +80,18 @@ def test_numbers_of_the_tables_stand_in_the_report(scores, tmp_path):
     assert "CC-BY-SA-3.0" in text and "0.50 h, 3 sp." in text
     assert "codec: {width: 192}" in text
     assert "Nothing: every source" in text
+
+
+def test_ablations_stand_in_their_own_section_alone(scores, make_scores, tmp_path):
+    full = make_scores("full", [(1.0, 2.0), (2.0, 3.0), (4.0, 4.0)])
+    less = make_scores("less", [(1.5, 2.0), (3.0, 3.0), (6.0, 4.0)])
+    codecs = pd.concat([about("ecc", "opus"), about("full", "less", kind="ablation")])
+    scores = pd.concat([scores, full, less])
+    write_tables(tmp_path, scores, codecs, ["default"], anchors={"less": "full"})
+    before, _, section = render(tmp_path, [], METRICS, CONFIG, {}).partition("## Ablations\n")
+    assert "LESS" not in before and "FULL" not in before
+    assert "| LESS    | 50.0 [50.0, 50.0] %, overlap 100 %" in section
+    assert section.startswith("\nFULL, trained anew")
 
 
 def test_everything_absent_still_renders(scores, tmp_path):

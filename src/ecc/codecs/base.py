@@ -63,8 +63,9 @@ class CodecConfig(Config):
 
     A codec of this study has `variant` in place of `points`: every quality level of every
     trained model of that variant is a point, constructed with `{"model": path, "level": n}`.
-    `test_sets` are those it codes; None is all of the study. `kind` is what the report groups it
-    with; those of this study are a group of their own.
+    `test_sets` are those it codes; None is all of the study that are of test speakers. `kind` is
+    what the report groups it with; those of this study are a group of their own. An ablation
+    names its `anchor`, the full codec at the same budget: it is compared with that one alone.
     """
 
     class_: str = Field(alias="class", pattern=r"^[\w.]+:\w+$")
@@ -73,6 +74,7 @@ class CodecConfig(Config):
     variant: str | None = None
     kind: Literal["conventional", "neural"] = "conventional"
     test_sets: list[str] | None = None
+    anchor: str | None = None
 
     @model_validator(mode="after")
     def _either_points_or_variant(self) -> Self:

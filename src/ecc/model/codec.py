@@ -19,6 +19,7 @@ from ecc.data.speech import SAMPLE_RATE
 from ecc.model import exact
 from ecc.model.config import CodecConfig
 from ecc.model.entropy import EntropyModel, Latent
+from ecc.model.layers import LevelTable
 from ecc.model.lyra_transform import LyraTransform
 from ecc.model.rvq import ResidualVectorQuantizer
 from ecc.model.transform import Transform
@@ -51,8 +52,10 @@ class ECC(nn.Module):
         if config.rvq.stages:
             self.entropy = ResidualVectorQuantizer(config.rvq, channels)
             self.stride, self.skip = 1, 0
-            # All levels share the code books, so y has one scale.
-            self.transform.g_a.gain.requires_grad_(False)
+            # All levels share the code books, so y is the same at each: no level in g_a.
+            for module in self.transform.g_a.modules():
+                if isinstance(module, LevelTable):
+                    module.requires_grad_(False)
             self.transform.g_s.gain.requires_grad_(False)
         else:
             self.entropy = EntropyModel(config.entropy, channels, config.levels)

@@ -72,9 +72,10 @@ class Estimator:
     """Counts bits by the likelihoods; nothing is coded.
 
     In training the rate is that of the residual with uniform noise (Ballé et al., 2017) and the
-    value passed on is rounded with a straight-through gradient. Skipped elements then still count
-    their (tiny) rate: without it nothing would keep their predicted scales true. Outside training
-    symbols are rounded, scales are those of the table, and skipped elements cost nothing.
+    value passed on is rounded with a straight-through gradient. Nothing is skipped: an element
+    that is has no gradient, so a level on which most are would never learn to use them. Outside
+    training symbols are rounded, scales are those of the table, and skipped elements are zero and
+    cost nothing.
     """
 
     def __init__(self, gaussian: GaussianConditional, skip: int, training: bool) -> None:
@@ -90,13 +91,14 @@ class Estimator:
             noisy = residual + torch.rand_like(residual) - 0.5
             likelihoods = self._likelihoods(noisy, scale_of(index))
             # Straight-through: the value is rounded, the gradient is that of the identity.
-            rounded = residual + (rounded - residual).detach()
+            coded = residual + (rounded - residual).detach()
         else:
             likelihoods = self._likelihoods(rounded, scale_of(index.round()))
             likelihoods = likelihoods.masked_fill(skipped, 1.0)
+            coded = rounded.masked_fill(skipped, 0.0)
         self.slice_bits.append(-torch.log2(likelihoods).sum(dim=(1, 2)))
         self.skipped.append(skipped)
-        return rounded.masked_fill(skipped, 0.0)
+        return coded
 
     def _likelihoods(self, residual: Tensor, scale: Tensor) -> Tensor:
         likelihoods: Tensor = self.gaussian._likelihood(residual, scale)

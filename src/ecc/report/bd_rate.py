@@ -224,6 +224,33 @@ def bd_rate_table(
     return pd.DataFrame(rows, columns=columns)
 
 
+def ablation_table(
+    scores: pd.DataFrame,
+    anchors: Mapping[str, str],
+    test_sets: Sequence[str],
+    metrics: Sequence[str],
+    config: Report,
+) -> pd.DataFrame:
+    """BD-rate of each ablation against the full codec, its anchor; columns of `bd_rate_table`.
+
+    Positive where the codec needs more rate without the part that was taken from it.
+    """
+    none: dict[str, str] = {config.codec: config.codec}  # an empty table has its columns too
+    return pd.concat(
+        [
+            bd_rate_table(
+                scores,
+                [codec, anchor],
+                test_sets,
+                metrics,
+                config.model_copy(update={"codec": codec}),
+            )
+            for codec, anchor in (anchors or none).items()
+        ],
+        ignore_index=True,
+    )
+
+
 def average_table(bd: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Means of the BD-rates of `bd` over test sets and the anchors of each of `groups`.
 

@@ -47,12 +47,14 @@ def render(
     sources: data/corpus/sources.json; parameters: the sections of params.yaml to print.
     Raises `FileNotFoundError` when a table is missing (an empty one is fine).
     """
-    names = ("rd", "bd_rate", "matched_rate", "codecs", "absent", "failures")
+    names = ("rd", "bd_rate", "matched_rate", "ablations", "codecs", "absent", "failures")
     tables = {name: read_table(reports / f"{name}.csv") for name in names}
     codecs = tables["codecs"]
     labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
     figures = sorted(path.stem for path in (reports / "figures").glob("*.png"))
-    rd = tables["rd"]
+    ablations = tables["ablations"]
+    ablated = tables["rd"]["codec"].isin(codecs.loc[codecs["kind"] == "ablation", "codec"])
+    rd = tables["rd"][~ablated]
     test_sets = [
         {
             "name": name,
@@ -88,6 +90,15 @@ def render(
         test_sets=test_sets,
         averages=average_pivot(tables["bd_rate"], codecs, metrics),
         akima=None if pd.isna(akima) else f"{akima:.2g}",
+        ablations=[
+            {
+                "test_set": name,
+                "full": labels[rows["anchor"].iloc[0]],
+                "bd_rate": bd_rate_pivot(rows, metrics, labels, by="codec"),
+                "points": points_table(_of(tables["rd"][ablated], name), metrics, labels),
+            }
+            for name, rows in ablations.groupby("test_set", sort=False)
+        ],
         figures=figures,
         highest_kbps=HIGHEST_KBPS,
         estimates=estimate_table(rd, labels),
@@ -103,8 +114,8 @@ def render(
         },
         absent=markdown(tables["absent"]),
         failures=markdown(failures),
-        scored=int(rd["n"].sum()),
-        failed=int(rd["failures"].sum()),
+        scored=int(tables["rd"]["n"].sum()),
+        failed=int(tables["rd"]["failures"].sum()),
         sources=source_table(sources),
         codecs=markdown(ran[["codec", "label", "kind", "rate", "version"]]),
         taxonomy=markdown(taxonomy()),
@@ -194,20 +205,21 @@ def average_pivot(bd: pd.DataFrame, codecs: pd.DataFrame, metrics: Sequence[str]
     return markdown(pd.DataFrame(rows))
 
 
-def bd_rate_pivot(bd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> str:
-    """BD-rates of one test set: a row for each anchor, a column for each metric."""
+def bd_rate_pivot(
+    bd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str], by: str = "anchor"
+) -> str:
+    """BD-rates of one test set: a row for each anchor, or codec, and a column for each metric."""
     cells = {
-        (labels.get(row["anchor"], row["anchor"]), row["metric"]): bd_rate_cell(row)
-        for _, row in bd.iterrows()
+        (labels.get(row[by], row[by]), row["metric"]): bd_rate_cell(row) for _, row in bd.iterrows()
     }
-    anchors = list(dict.fromkeys(anchor for anchor, _ in cells))
+    names = list(dict.fromkeys(name for name, _ in cells))
     table = pd.DataFrame(
         {
-            METRIC_LABELS.get(metric, metric): [cells.get((a, metric), "–") for a in anchors]
+            METRIC_LABELS.get(metric, metric): [cells.get((name, metric), "–") for name in names]
             for metric in metrics
         }
     )
-    table.insert(0, "against", anchors)
+    table.insert(0, "against" if by == "anchor" else by, names)
     return markdown(table)
 
 

@@ -31,17 +31,14 @@ class Distortion(nn.Module):
         """Samples x, x_hat [B, T] -> the scalar `distortion` and its parts, for the log."""
         config = self.config
         log_mel, power_mel, spectrum = x.new_zeros(()), x.new_zeros(()), x.new_zeros(())
-        both = torch.cat([x, x_hat])
-        for i, n_fft in enumerate(config.n_fft):
-            window = getattr(self, f"window{i}") / (n_fft**0.5)
-            stft = torch.stft(both, n_fft, n_fft // 2, window=window, return_complex=True)
-            magnitude = torch.sqrt(stft.real**2 + stft.imag**2 + 1e-9)
-            mel = magnitude.transpose(1, 2) @ getattr(self, f"mel{i}")
-            log_mel = log_mel + _l1(torch.log(mel + 2e-4))
-            power_mel = power_mel + _l1(mel**config.power)
-            if i == len(config.n_fft) // 2:
-                compressed = stft * magnitude ** (config.power - 1)
-                spectrum = _l1(compressed.real) + _l1(compressed.imag)
+        for i in range(len(config.n_fft)):
+            with torch.no_grad():
+                target = self._features(x, i)
+            log_mel_hat, power_mel_hat, spectrum_hat = self._features(x_hat, i)
+            log_mel = log_mel + F.l1_loss(log_mel_hat, target[0])
+            power_mel = power_mel + F.l1_loss(power_mel_hat, target[1])
+            # Both parts of the complex spectrum count.
+            spectrum = spectrum + 2 * F.l1_loss(spectrum_hat, target[2])
         parts = {
             "log_mel": log_mel / len(config.n_fft),
             "power_mel": power_mel / len(config.n_fft),
@@ -54,8 +51,14 @@ class Distortion(nn.Module):
         )
         return {"distortion": distortion, **parts}
 
-
-def _l1(both: Tensor) -> Tensor:
-    """Mean distance of the first half of the batch, the reference, to the second."""
-    x, x_hat = both.chunk(2)
-    return F.l1_loss(x_hat, x)
+    def _features(self, x: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What is compared at resolution i; the spectrum is empty but at the middle one."""
+        n_fft, power = self.config.n_fft[i], self.config.power
+        window = getattr(self, f"window{i}") / (n_fft**0.5)
+        stft = torch.stft(x, n_fft, n_fft // 2, window=window, return_complex=True)
+        magnitude = torch.sqrt(stft.real**2 + stft.imag**2 + 1e-9)
+        mel = magnitude.transpose(1, 2) @ getattr(self, f"mel{i}")
+        spectrum = x.new_zeros(1)
+        if i == len(self.config.n_fft) // 2:
+            spectrum = torch.view_as_real(stft * magnitude ** (power - 1))
+        return torch.log(mel + 2e-4), mel**power, spectrum
