@@ -34,8 +34,12 @@ SETTINGS = {
 class Replay:
     """Hands known symbols to the walk, for any number of sequences at once."""
 
-    def __init__(self, symbols: Tensor, slices: int) -> None:
-        self.symbols = iter(symbols.chunk(slices, dim=-1))
+    def __init__(self, symbols: Tensor, slices: int, phases: int) -> None:
+        self.symbols = iter(
+            part[:, phase::phases]
+            for part in symbols.chunk(slices, dim=-1)
+            for phase in range(phases)
+        )
         self.indexes: list[Tensor] = []
 
     def __call__(self, residual: Tensor | None, index: Tensor) -> Tensor:
@@ -53,8 +57,12 @@ def replay(
         for part in ("symbols", "z")
     )
     psi = entropy._psi(z if z.numel() else None, symbols.shape[1], torch.tensor(levels))
-    code = Replay(symbols, entropy.config.slices)
-    return entropy.walk(psi, None, code), torch.cat(code.indexes, dim=-1)
+    code = Replay(symbols, entropy.config.slices, entropy.phases)
+    y_hat = entropy.walk(psi, None, code)
+    indexes = [
+        entropy.join_steps([step[i].numpy() for step in code.indexes]) for i in range(len(levels))
+    ]
+    return y_hat, torch.from_numpy(np.stack(indexes))
 
 
 def digest(latents: list[Latent]) -> str:

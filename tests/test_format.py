@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from golden.conftest import CASES, FOLDER, golden_model
+from numpy.typing import NDArray
 
 from ecc.codecs.ecc import EccCodec
 from ecc.model.entropy import Latent
@@ -71,15 +72,22 @@ def tables(codec: EccCodec, kind: str) -> list[tuple[list[int], int]]:
     return [(cdf[:n], o) for cdf, n, o in zip(cdfs, lengths, offsets, strict=True)]
 
 
+def halves(codec: EccCodec, of_y: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+    """The slices of values [T, C], of each the even frames and then the odd ones."""
+    slices = np.split(of_y, codec.codec.config.entropy.slices, axis=1)
+    return [part[phase::2] for part in slices for phase in (0, 1)]
+
+
 def reference(
     codec: EccCodec, payload: bytes, header: Header, latent: Latent
 ) -> tuple[list[int], list[list[int]], int]:
-    """z, the slices of y and the end of the stack; only the scale indexes are the library's."""
+    """z, the halves of the slices of y, and the end of the stack; only the scale indexes are the
+    library's."""
     ans, channels = Reference(payload), codec.codec.config.entropy.z_channels
     rows = [header.level * channels + c for c in range(channels)] * len(latent.z)
     z = ans.group(tables(codec, "bottleneck"), rows)
     slices = []
-    for part in np.split(latent.indexes, codec.codec.config.entropy.slices, axis=1):
+    for part in halves(codec, latent.indexes):
         indexes = part.ravel().tolist()
         coded = [at for at, index in enumerate(indexes) if index >= header.skip]
         symbols = [0] * len(indexes)
@@ -99,8 +107,7 @@ def test_integers_decode_what_the_library_decodes(codec, name):
     start = at + (2 if stream[at] >= 0x80 else 1)  # length
     z, slices, state = reference(codec, stream[start + 1 :], header, latent)
     assert z == latent.z.ravel().tolist()
-    parts = np.split(latent.symbols, len(slices), axis=1)
-    assert slices == [part.ravel().tolist() for part in parts]
+    assert slices == [part.ravel().tolist() for part in halves(codec, latent.symbols)]
     prefix = stream[:at] + bytes(4)
     steps = (latent.y_hat / STEP).to(torch.int32).numpy().astype("<i4").tobytes()
     assert state == 2**23 + zlib.crc32(prefix + steps) % 2**23
@@ -112,12 +119,14 @@ def test_the_example_says_what_the_page_says(codec):
     assert "one" in CASES
     header, at = Header.unpack(EXAMPLE)
     assert (header.level, header.skip, header.samples) == (1, 5, 1)
-    assert header.model_id.hex() == "f53dac"
+    assert header.model_id.hex() == "9a201b"
     (latent,) = codec.latents(EXAMPLE)
     z, slices, state = reference(codec, EXAMPLE[at + 2 :], header, latent)
     said = {
         name: values.split() for name, values in re.findall(r"^(z|y_\d|check) +(.+)$", PAGE, re.M)
     }
     assert [int(v) for v in said["z"]] == z
-    assert [[int(v) for v in said[f"y_{i}"]] for i in range(4)] == slices
+    frames = [[int(v) for v in said[f"y_{i}"]] for i in range(4)]  # two channels each
+    steps = [f[at : at + 2] + f[at + 4 : at + 6] for f in frames for at in (0, 2)]
+    assert steps == slices
     assert 2**23 + int(said["check"][0], 16) == state

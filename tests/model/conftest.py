@@ -21,9 +21,10 @@ def raw_codec(levels: int = LEVELS, **entropy: object) -> ECC:
     """A small untrained codec, whose slices depend on each other, whose scales vary and whose
     levels differ. Its weights are as training would leave them."""
     torch.manual_seed(0)
+    whole: dict[str, object] = {"slices": 4, "width": 16, "z_channels": 4, "checkerboard": True}
     config = CodecConfig(
         transform=TINY,
-        entropy=EntropyConfig(**({"slices": 4, "width": 16, "z_channels": 4} | entropy)),
+        entropy=EntropyConfig(**(whole | entropy)),
         levels=levels,
     )
     codec = ECC(config)

@@ -16,6 +16,7 @@ SWITCHES = [
     {},
     {"hyperprior": False},
     {"context": False},
+    {"checkerboard": False},
     {"lrp": False},
     {"attention": 0},
     {"attention": 2},
@@ -23,7 +24,14 @@ SWITCHES = [
     {"skip": MAX_SKIP},
     {"slices": 1},
     {"z_stride": 1},
-    {"hyperprior": False, "context": False, "lrp": False, "attention": 0, "skip": 0},
+    {
+        "hyperprior": False,
+        "context": False,
+        "checkerboard": False,
+        "lrp": False,
+        "attention": 0,
+        "skip": 0,
+    },
 ]
 ENTROPY = tiny_codec().entropy
 
@@ -251,7 +259,7 @@ def test_skipped_elements_cost_nothing_and_equal_their_mean():
 
 
 def test_a_higher_threshold_skips_more():
-    entropy = tiny_codec(context=False).entropy  # so that skipping changes no index
+    entropy = tiny_codec(context=False, checkerboard=False).entropy  # skipping changes no index
     for net in entropy.parameter_nets:
         net[-1].bias[2:] = -3.0  # scales around the thresholds
     y = latent(200, scale=1.0)
@@ -281,8 +289,31 @@ def test_each_slice_depends_only_on_the_slices_before_it():
     changed = y.clone()
     changed[..., 4:6] += 3  # the third of four slices
     entropy.walk(psi, changed, record)
-    assert all(torch.equal(a, b) for a, b in zip(first[:3], seen[:3], strict=True))
-    assert not torch.equal(first[3], seen[3])
+    # Two steps a slice: what comes of the third begins with its second phase.
+    same = [torch.equal(a, b) for a, b in zip(first, seen, strict=True)]
+    assert same == [True] * 5 + [False] * 3
+
+
+def test_a_frame_of_the_second_phase_sees_its_neighbours_and_no_other_sees_it():
+    entropy = tiny_codec(hyperprior=False, context=False).entropy
+    psi = torch.randn(1, 8, 16, dtype=torch.float64)
+    seen: list[torch.Tensor] = []
+
+    def record(residual, index):
+        seen.append(index)
+        return residual.round()
+
+    y = latent(8)
+    entropy.walk(psi, y, record)
+    first = list(seen)
+    for frame, changes in ((4, [[], [1, 2]]), (5, [[], []])):
+        seen.clear()
+        changed = y.clone()
+        changed[:, frame] += 3
+        entropy.walk(psi, changed, record)
+        for step, (before, after) in enumerate(zip(first, seen, strict=True)):
+            differ = (before != after).any(dim=-1)[0].nonzero()[:, 0].tolist()
+            assert differ == changes[step % 2]  # of the frames 0, 2, ... or 1, 3, ...
 
 
 def test_training_sees_the_mean_where_it_skips_and_still_learns_the_scale():

@@ -87,7 +87,7 @@ class Recorder(Estimator):
 
     def __init__(self, entropy: EntropyModel, skip: int) -> None:
         super().__init__(entropy.gaussian, skip, training=False)
-        self.lost: list[Tensor] = []  # one boolean [B, T, C] for each slice
+        self.lost: list[Tensor] = []  # one boolean [B, T', C] for each step of the walk
 
     def __call__(self, residual: Tensor | None, index: Tensor) -> Tensor:
         """As of `ResidualCoder`."""
@@ -218,17 +218,16 @@ def _models(path: str) -> tuple[EccCodec, EntropyModel, EntropyModel]:
 @torch.inference_mode()
 def _estimate(entropy: EntropyModel, ys: Sequence[Tensor], level: int, skip: int) -> Estimate:
     total = error = 0.0
-    skipped, lost = [], []
+    skipped: list[NDArray[np.int64]] = []
+    lost: list[NDArray[np.int64]] = []
     for y in ys:
         recorder = Recorder(entropy, skip)
         y_hat, bits = entropy(y, torch.tensor([level]), recorder)
         total += (bits["z"].sum() + bits["slices"].sum()).item()
         error += (y_hat - y).double().square().sum().item()
-        skipped.append(torch.cat(recorder.skipped, dim=-1)[0])
-        lost.append(torch.cat(recorder.lost, dim=-1)[0])
-    return Estimate(
-        total, error, torch.cat(skipped).sum(dim=0).numpy(), torch.cat(lost).sum(dim=0).numpy()
-    )
+        for counts, steps in ((skipped, recorder.skipped), (lost, recorder.lost)):
+            counts.append(entropy.join_steps([step[0].numpy() for step in steps]).sum(axis=0))
+    return Estimate(total, error, np.sum(skipped, axis=0), np.sum(lost, axis=0))
 
 
 # ---------------------------------------------------------------------- the real rate

@@ -41,6 +41,7 @@ class EntropyConfig(Config):
     z_stride: Annotated[int, Field(ge=1)] = 4  # latent frames in one frame of z
     hyperprior: bool = True
     context: bool = True  # slices see those before them
+    checkerboard: bool = False  # every second frame sees those on either side of it
     lrp: bool = True
     attention: Annotated[int, Field(ge=0)] = 1  # linear-attention layers in h_s
     skip: Annotated[int, Field(ge=0, le=MAX_SKIP)] = 5  # scale indexes below are not coded; 0: none

@@ -1,13 +1,17 @@
-"""The entropy model: hyperprior, channel slices, latent residual prediction, entropy skip.
+"""The entropy model: hyperprior, context of channel slices and of every second frame, latent
+residual prediction, entropy skip.
 
     y --h_a--> z --Q--> z_hat --h_s--> psi
-    for each slice i:   (psi, y_hat of slices < i) -> mu, scale index
-                        residual = Q(y_i - mu), or 0 where the index says skip
-                        y_hat_i = mu + residual + lrp(psi, y_hat of slices <= i)
+    for each slice i, first of the frames 0, 2, 4, ..., then of 1, 3, 5, ...:
+        (psi, y_hat of slices < i, y_hat_i of the frames before and after) -> mu, scale index
+        residual = Q(y_i - mu), or 0 where the index says skip
+        y_hat_i = mu + residual + lrp(all of these)
 
 Minnen and Singh, "Channel-wise autoregressive entropy models for learned image compression"
-(2020), walk the channels this way; z follows Ballé et al., "Variational image compression with a
-scale hyperprior" (2018). The walk over the slices is written once (`EntropyModel.walk`), and is
+(2020), walk the channels this way; that the second half of the frames sees the first is the
+checkerboard of He et al., "Checkerboard context model for efficient learned image compression"
+(2021); z follows Ballé et al., "Variational image compression with a scale hyperprior" (2018). The
+walk over the slices is written once (`EntropyModel.walk`), and is
 handed an object that estimates, encodes or decodes the residual of a slice, so that the rate in
 training, the encoder and the decoder cannot drift apart.
 
@@ -17,8 +21,10 @@ trained model is loaded, mu, index and y_hat are the same on every machine.
 
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import product
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -43,7 +49,7 @@ class ResidualCoder(Protocol):
     """What the slice walk hands the residual of each slice to."""
 
     def __call__(self, residual: Tensor | None, index: Tensor) -> Tensor:
-        """Residual y_i - mu [B, T, C] (None when decoding) and the real-valued scale index of
+        """Residual y_i - mu [B, T', C] (None when decoding) and the real-valued scale index of
         each element -> the residual as the decoder knows it."""
         ...
 
@@ -80,8 +86,8 @@ class Estimator:
 
     def __init__(self, gaussian: GaussianConditional, skip: int, training: bool) -> None:
         self.gaussian, self.skip, self.training = gaussian, skip, training
-        self.slice_bits: list[Tensor] = []  # one [B] for each slice
-        self.skipped: list[Tensor] = []  # one boolean [B, T, C] for each slice
+        self.step_bits: list[Tensor] = []  # one [B] for each step of the walk
+        self.skipped: list[Tensor] = []  # one boolean [B, T', C] for each step
 
     def __call__(self, residual: Tensor | None, index: Tensor) -> Tensor:
         assert residual is not None
@@ -96,7 +102,7 @@ class Estimator:
             likelihoods = self._likelihoods(rounded, scale_of(index.round()))
             likelihoods = likelihoods.masked_fill(skipped, 1.0)
             coded = rounded.masked_fill(skipped, 0.0)
-        self.slice_bits.append(-torch.log2(likelihoods).sum(dim=(1, 2)))
+        self.step_bits.append(-torch.log2(likelihoods).sum(dim=(1, 2)))
         self.skipped.append(skipped)
         return coded
 
@@ -110,7 +116,7 @@ class SymbolCoder:
 
     def __init__(self, stream: rans.Encoder | rans.Decoder, tables: rans.Tables, skip: int) -> None:
         self.stream, self.tables, self.skip = stream, tables, skip
-        self.symbols: list[NDArray[np.int32]] = []  # one [T, C] for each slice
+        self.symbols: list[NDArray[np.int32]] = []  # one [T', C] for each step of the walk
         self.indexes: list[NDArray[np.int32]] = []
 
     def __call__(self, residual: Tensor | None, index: Tensor) -> Tensor:
@@ -126,6 +132,26 @@ class SymbolCoder:
         self.symbols.append(symbols)
         self.indexes.append(indexes)
         return torch.from_numpy(symbols)[None].to(index)
+
+
+class Predictor(nn.Sequential):
+    """Three layers, the first of which sees the frames on either side too."""
+
+    def __init__(self, inputs: int, width: int, outputs: int) -> None:
+        first = FixedTaps(inputs, width, taps=3)
+        last = FixedTaps(width, outputs)
+        # Start at mu = 0, sigma = 1: the transform learns before the entropy model interferes.
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        super().__init__(first, nn.ReLU(), FixedTaps(width, width), nn.ReLU(), last)
+
+    def forward(self, x: Tensor, start: int = 0, step: int = 1) -> Tensor:
+        """[B, T, inputs] -> [B, T', outputs], the frames from `start` on in steps of `step`."""
+        first, *rest = self
+        hidden: Tensor = first(x, start, step)
+        for layer in rest:
+            hidden = layer(hidden)
+        return hidden
 
 
 class EntropyModel(nn.Module):
@@ -165,11 +191,12 @@ class EntropyModel(nn.Module):
             self.bottleneck.quantiles.requires_grad_(False)
         self.parameter_nets = nn.ModuleList()
         self.lrp_nets = nn.ModuleList()
-        for i in range(config.slices):
-            before = i * size if config.context else 0
-            self.parameter_nets.append(_net(width + before, width, 2 * size))
+        self.phases = 2 if config.checkerboard else 1
+        for i, phase in product(range(config.slices), range(self.phases)):
+            before = width + (i * size if config.context else 0)
+            self.parameter_nets.append(Predictor(before + size * phase, width, 2 * size))
             if config.lrp:
-                self.lrp_nets.append(_net(width + before + size, width, size))
+                self.lrp_nets.append(Predictor(before + size, width, size))
         self._tables: tuple[rans.Tables, rans.Tables | None] | None = None
 
     # ------------------------------------------------------------------ the one slice walk
@@ -184,16 +211,33 @@ class EntropyModel(nn.Module):
         """
         slices = None if y is None else y.chunk(self.config.slices, dim=-1)
         y_hat: list[Tensor] = []
-        for i, parameter_net in enumerate(self.parameter_nets):
-            support = [psi, *y_hat] if self.config.context else [psi]
-            mu, index = _wide(parameter_net(torch.cat(support, dim=-1))).chunk(2, dim=-1)
+        for step, parameter_net in enumerate(self.parameter_nets):
+            i, phase = divmod(step, self.phases)
+            frames = slice(phase, None, self.phases)
+            support = [psi, *y_hat[:i]] if self.config.context else [psi]
+            known = support if phase == 0 else [*support, y_hat[i]]
+            predicted = parameter_net(torch.cat(known, dim=-1), phase, self.phases)
+            mu, index = _wide(predicted).chunk(2, dim=-1)
             index = self.index_bound(INDEX_GAIN * index + UNIT_INDEX).clamp(max=SCALES - 1)
-            refined = mu + code(None if slices is None else slices[i] - mu, index)
+            refined = mu + code(None if slices is None else slices[i][:, frames] - mu, index)
+            # The slice with zeros for frames that are still to come.
+            whole = psi.new_zeros(*psi.shape[:2], mu.shape[-1], dtype=mu.dtype)
+            if phase == 0:
+                y_hat.append(whole)
             if self.config.lrp:
-                lrp = _wide(self.lrp_nets[i](torch.cat([*support, refined], dim=-1)))
-                refined = refined + fixed(0.5 * F.hardtanh(lrp))
-            y_hat.append(refined)
+                seen = y_hat[i] + _spread(whole, frames, refined)
+                lrp = self.lrp_nets[step](torch.cat([*support, seen], dim=-1), phase, self.phases)
+                refined = refined + fixed(0.5 * F.hardtanh(_wide(lrp)))
+            y_hat[i] = y_hat[i] + _spread(whole, frames, refined)
         return torch.cat(y_hat, dim=-1)
+
+    def join_steps(self, steps: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """What each step of the walk was about, [T', C'] each -> [T, C] in the order of y."""
+        phases = [np.hstack(steps[phase :: self.phases]) for phase in range(self.phases)]
+        joined = np.empty((sum(map(len, phases)), phases[0].shape[1]), phases[0].dtype)
+        for phase, values in enumerate(phases):
+            joined[phase :: self.phases] = values
+        return joined
 
     # ------------------------------------------------------------------ estimate
 
@@ -223,10 +267,11 @@ class EntropyModel(nn.Module):
             z_bits = -torch.log2(own).sum(dim=(1, 2))
             z_hat = z + (z.round() - z).detach()
         y_hat = self.walk(self._psi(z_hat, y.shape[1], level), y, estimator)
+        step_bits = torch.stack(estimator.step_bits, dim=-1)
         bits = {
             "z": z_bits,
-            "slices": torch.stack(estimator.slice_bits, dim=-1),
-            "skipped": torch.cat(estimator.skipped, dim=-1).float().mean(),
+            "slices": step_bits.unflatten(-1, (-1, self.phases)).sum(dim=-1),
+            "skipped": torch.cat([s.flatten() for s in estimator.skipped]).float().mean(),
         }
         return y_hat, bits
 
@@ -256,7 +301,7 @@ class EntropyModel(nn.Module):
             z_hat = torch.from_numpy(z)[None].to(y)
         coder = SymbolCoder(encoder, y_tables, skip)
         y_hat = self.walk(self._psi(z_hat, y.shape[1], levels), y, coder)
-        latent = _latent(y_hat, z, coder)
+        latent = self._latent(y_hat, z, coder)
         return encoder.finish(latent.check(covered)), latent
 
     def decompress(
@@ -276,7 +321,7 @@ class EntropyModel(nn.Module):
             z_hat = torch.from_numpy(z)[None].to(torch.float64)
         coder = SymbolCoder(decoder, y_tables, skip)
         y_hat = self.walk(self._psi(z_hat, frames, torch.tensor([level])), None, coder)
-        latent = _latent(y_hat, z, coder)
+        latent = self._latent(y_hat, z, coder)
         if decoder.finish() != latent.check(covered):
             raise rans.CodingError("decodes to other symbols than were encoded")
         return latent
@@ -333,18 +378,19 @@ class EntropyModel(nn.Module):
         hidden = F.relu(self.h_s_in(z_hat) + self.z_level(level))
         return psi + self.h_s(hidden).reshape(len(z_hat), frames, self.config.width)
 
+    def _latent(self, y_hat: Tensor, z: NDArray[np.int32], coder: SymbolCoder) -> Latent:
+        return Latent(y_hat, z, self.join_steps(coder.symbols), self.join_steps(coder.indexes))
+
     def _z_indexes(self, rows: int, level: int) -> NDArray[np.int32]:
         channels = self.config.z_channels
         return np.tile(np.arange(channels, dtype=np.int32) + level * channels, rows)
 
 
-def _net(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    layers = [FixedTaps(inputs, width, taps=3), nn.ReLU(), FixedTaps(width, width), nn.ReLU()]
-    last = FixedTaps(width, outputs)
-    # Start at mu = 0, sigma = 1: the transform learns before the entropy model interferes.
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(*layers, last)
+def _spread(whole: Tensor, frames: slice, values: Tensor) -> Tensor:
+    """`values` at some `frames` of a sequence that is `whole` elsewhere."""
+    spread = whole.clone()
+    spread[:, frames] = values
+    return spread
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -355,10 +401,6 @@ def _wide(x: Tensor) -> Tensor:
 def _symbols(values: Tensor) -> NDArray[np.int32]:
     limit = rans.SYMBOL_LIMIT
     return values.round().clamp(-limit, limit - 1).numpy().astype(np.int32)
-
-
-def _latent(y_hat: Tensor, z: NDArray[np.int32], coder: SymbolCoder) -> Latent:
-    return Latent(y_hat, z, np.hstack(coder.symbols), np.hstack(coder.indexes))
 
 
 def _coding_tables(

@@ -40,9 +40,9 @@ def fixed(x: Tensor, low: float = -LIMIT, high: float = LIMIT) -> Tensor:
 class FixedTaps(Taps):
     """`Taps` whose outputs are fixed-point."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, inputs] -> [B, T, outputs]."""
-        return fixed(super().forward(x))
+    def forward(self, x: Tensor, start: int = 0, step: int = 1) -> Tensor:
+        """As of `Taps`."""
+        return fixed(super().forward(x, start, step))
 
 
 class FixedTable(LevelTable):

@@ -22,13 +22,12 @@ class Taps(nn.Linear):
         super().__init__(inputs * taps, outputs)
         self.taps = taps
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, inputs] -> [B, T, outputs]."""
-        if self.taps > 1:
-            frames = x.shape[1]
-            padded = F.pad(x, (0, 0, self.taps // 2, self.taps // 2))
-            x = torch.cat([padded[:, i : i + frames] for i in range(self.taps)], dim=-1)
-        return super().forward(x)
+    def forward(self, x: Tensor, start: int = 0, step: int = 1) -> Tensor:
+        """[B, T, inputs] -> [B, T', outputs], the frames from `start` on in steps of `step`."""
+        frames = x.shape[1]
+        padded = F.pad(x, (0, 0, self.taps // 2, self.taps // 2)) if self.taps > 1 else x
+        seen = [padded[:, i + start : i + frames : step] for i in range(self.taps)]
+        return super().forward(torch.cat(seen, dim=-1) if self.taps > 1 else seen[0])
 
 
 class LevelTable(nn.Embedding):
