@@ -119,9 +119,9 @@ def test_missing_file_and_broken_yaml(tmp_path: Path) -> None:
 
 def test_a_number_with_an_exponent_is_a_number(tmp_path: Path) -> None:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    assert "learning_rate: 1.0e-3" in text
-    (tmp_path / "params.yaml").write_text(text.replace("1.0e-3", "1e-3"), encoding="utf-8")
-    assert load(tmp_path / "params.yaml").train.learning_rate == 1e-3
+    assert "learning_rate: 3.0e-3" in text
+    (tmp_path / "params.yaml").write_text(text.replace("3.0e-3", "3e-3"), encoding="utf-8")
+    assert load(tmp_path / "params.yaml").train.learning_rate == 3e-3
 
 
 def test_a_model_has_its_own_patches(tmp_path: Path) -> None:
