@@ -1,7 +1,7 @@
 """How long coding takes, part by part."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import wraps
 from statistics import median
@@ -18,6 +18,8 @@ from ecc.data.speech import SAMPLE_RATE
 from ecc.model import rans
 
 PARTS = ("transform", "entropy networks", "coding")
+Place = tuple[str, object, Sequence[str]]
+"""A part, and what accounts for it: functions of an owner, by name."""
 
 
 def measure(codec: EccCodec, samples: NDArray[np.float32], runs: int) -> dict[str, list[float]]:
@@ -33,16 +35,31 @@ def measure(codec: EccCodec, samples: NDArray[np.float32], runs: int) -> dict[st
         "encode": lambda: codec.encode(samples),
         "decode": lambda: codec.decode(stream),
     }
+    transform, networks, coding = PARTS
+    places: list[Place] = [
+        (transform, codec.codec.transform, ("analyse", "synthesise")),
+        (coding, rans.Encoder, ("push", "finish")),
+        (coding, rans.Decoder, ("__init__", "pull", "finish")),
+    ]
+    return {
+        name: [times[part] for part in PARTS]
+        for name, call in calls.items()
+        for times in [median_times(call, places, networks, runs)]
+    }
+
+
+def median_times(
+    call: Callable[[], object], places: Sequence[Place], rest: str, runs: int
+) -> dict[str, float]:
+    """Processor seconds of `call` by part, with one thread: the median of `runs`, after one that
+    does not count. What no place of `places` accounts for is the `rest`."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        times = {
-            name: [_time_parts(codec, call) for _ in range(runs + 1)][1:]
-            for name, call in calls.items()
-        }
+        times = [_time_parts(call, places, rest) for _ in range(runs + 1)][1:]
     finally:
         torch.set_num_threads(threads)
-    return {name: [median(part) for part in zip(*of, strict=True)] for name, of in times.items()}
+    return {part: median(run[part] for run in times) for part in times[0]}
 
 
 def speechlike(seconds: float) -> NDArray[np.float32]:
@@ -58,8 +75,8 @@ def speechlike(seconds: float) -> NDArray[np.float32]:
     return (0.3 * voice / np.abs(voice).max()).astype(np.float32)
 
 
-def _time_parts(codec: EccCodec, call: Callable[[], object]) -> list[float]:
-    clock = dict.fromkeys(PARTS, 0.0)
+def _time_parts(call: Callable[[], object], places: Sequence[Place], rest: str) -> dict[str, float]:
+    clock = {part: 0.0 for part, _, _ in places}
 
     def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
@@ -73,16 +90,11 @@ def _time_parts(codec: EccCodec, call: Callable[[], object]) -> list[float]:
         return run
 
     with ExitStack() as stack:
-        for part, owner, names in (
-            ("transform", codec.codec.transform, ("analyse", "synthesise")),
-            ("coding", rans.Encoder, ("push", "finish")),
-            ("coding", rans.Decoder, ("__init__", "pull", "finish")),
-        ):
+        for part, owner, names in places:
             for name in names:
                 replacement = timed(part, getattr(owner, name))
                 stack.enter_context(patch.object(owner, name, replacement))
         start = time.process_time()
         call()
         elapsed = time.process_time() - start
-    clock["entropy networks"] = elapsed - clock["transform"] - clock["coding"]
-    return list(clock.values())
+    return clock | {rest: elapsed - sum(clock.values())}

@@ -99,5 +99,7 @@ def test_comments_stay(tmp_path: Path) -> None:
 def test_unknown_preset_names_the_known(tmp_path: Path) -> None:
     done = apply("huge", tmp_path)
     assert done.returncode == 1
-    assert done.stderr.strip() == "no preset 'huge'; known are: ablations, default, lyra, paper, tiny"
+    assert (
+        done.stderr.strip() == "no preset 'huge'; known are: ablations, default, lyra, paper, tiny"
+    )
     assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
