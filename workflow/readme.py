@@ -1,26 +1,51 @@
-"""Fill the marked blocks of README.md with the numbers of reports/."""
+"""Fill the marked blocks of README.md and of other pages with the numbers of reports/."""
 
+import json
 from pathlib import Path
 
 from ecc import params
+from ecc.data.speech import SAMPLE_RATE
 from ecc.files import atomic_path
 from ecc.report import readme
+from ecc.report.render import source_table
 
-# What the README's words are about; the report has all of them.
+PAGES = ("README.md", "MODEL_CARD.md", "docs/recipe.md")
+# What the words of these pages are about; the report has all of them.
 TEST_SETS = ("english", "librispeech-demo")
 METRICS = ("pesq_wb", "visqol")
+REPORTS = Path("reports")
 
 
 def main() -> None:
-    """Rewrite README.md, unless its numbers are already those of the report."""
+    """Rewrite each page, unless its numbers are already those of the report."""
     study = params.load()
-    path = Path("README.md")
-    text = path.read_text("utf-8")
-    blocks = readme.blocks(Path("reports"), TEST_SETS, METRICS, study.report)
-    filled = readme.fill(text, blocks)
-    if filled != text:
-        with atomic_path(path) as temporary:
-            temporary.write_text(filled, encoding="utf-8")
+    sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
+    contents = readme.blocks(REPORTS, TEST_SETS, METRICS, study.report)
+    contents |= {
+        "models": readme.model_table(_trained(study)),
+        "speech": source_table(sources),
+        "trials": readme.trial_table(REPORTS / "trials.csv", METRICS),
+    }
+    for page in PAGES:
+        text = Path(page).read_text("utf-8")
+        filled = readme.fill(text, contents)
+        if filled != text:
+            with atomic_path(page) as temporary:
+                temporary.write_text(filled, encoding="utf-8")
+
+
+def _trained(study: params.Params) -> dict[str, readme.Trained]:
+    found = {}
+    for name in (*study.models, *study.token_models):
+        resolve = study.model if name in study.models else study.token_model
+        model, codec, train = resolve(name)
+        frame = codec.transform.hop * codec.transform.stack / SAMPLE_RATE
+        found[name] = readme.Trained(
+            weights=Path("data/models") / model.variant / f"{name}.safetensors",
+            log=REPORTS / "training" / name / "metrics.json",
+            step_seconds=train.processes * train.batch * train.crop.frames * frame,
+        )
+    return found
 
 
 if __name__ == "__main__":

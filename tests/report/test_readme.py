@@ -1,11 +1,15 @@
+import json
+
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from ecc.report.bd_rate import bd_rate_table, matched_rate_table
 from ecc.report.rd import Report
-from ecc.report.readme import blocks, fill
+from ecc.report.readme import Trained, blocks, fill, model_table, trial_table
 
 METRICS = ["pesq_wb", "visqol", "estoi"]
 TEXT = "# Title\n\n<!-- begin: rd -->\nold\n<!-- end: rd -->\n\nrest\n"
@@ -74,3 +78,32 @@ def test_blocks_hold_the_numbers_of_the_tables(make_scores, tmp_path):
     write(scores.iloc[:0])
     empty = blocks(tmp_path, ["english"], ["visqol"], config)
     assert empty["rd"].startswith("No speech") and empty["bd_rate"].startswith("No two codecs")
+
+
+def cells(table: str) -> list[list[str]]:
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()]
+    return rows[2:]
+
+
+def test_models_are_told_by_their_files_and_logs(tmp_path):
+    weights = {"a": np.zeros((3, 4), np.float16), "b": np.zeros(5, np.float16)}
+    save_file({**weights, "table": np.zeros(100, np.int32)}, tmp_path / "m.safetensors")
+    log = {"step": 3000, "seconds": 90.0, "valid": {"loss": 0.5}}
+    (tmp_path / "metrics.json").write_text(json.dumps(log))
+    trained = Trained(tmp_path / "m.safetensors", tmp_path / "metrics.json", step_seconds=12.0)
+    (row,) = cells(model_table({"small": trained}))
+    assert row == ["`small`", "17", "0.0 MB", "3,000", "10.0 h", "2 min", "0.5000"]
+
+
+def test_trials_are_compared_with_the_first(tmp_path):
+    points = [("base", "", 1.0), ("better", "train.ema=0.9", 0.5)]
+    rows = [
+        {"trial": name, "changes": changes, "steps": 600, "minutes": 5.0, "lmbda": lmbda}
+        | {"kbps": factor * lmbda, "pesq_wb": lmbda}
+        for name, changes, factor in points
+        for lmbda in (1.0, 2.0, 3.0)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "trials.csv", index=False)
+    base, better = cells(trial_table(tmp_path / "trials.csv", ["pesq_wb"]))
+    assert base == ["base", "none", "600", "5.0", "1.00 to 3.00", "–"]
+    assert better[1:] == ["`train.ema=0.9`", "600", "5.0", "0.50 to 1.50", "−50.0 %, overlap 100 %"]

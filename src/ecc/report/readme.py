@@ -1,14 +1,20 @@
-"""Numbers of the README, taken from the report's tables.
+"""Numbers of the README and of other pages, taken from the report's tables and from logs.
 
 A block is what stands between the lines `<!-- begin: NAME -->` and `<!-- end: NAME -->`.
 """
 
+import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
+from safetensors import safe_open
 
+from ecc.report.bd_rate import bd_rate, pareto
+from ecc.report.figures import METRIC_LABELS
 from ecc.report.rd import Report
 from ecc.report.render import average_pivot, markdown, read_table, summary_table
 
@@ -56,3 +62,59 @@ def blocks(
         "rd": markdown(pd.concat(summaries)) or "No speech has been scored yet.",
         "bd_rate": averages or "No two codecs have been compared yet.",
     }
+
+
+class Trained(NamedTuple):
+    """Where a trained model lies, and how long a stretch of speech each step of it heard."""
+
+    weights: Path
+    log: Path  # DVCLive's metrics.json
+    step_seconds: float
+
+
+def model_table(models: Mapping[str, Trained]) -> str:
+    """A row for each of `models`: what is in its file, and what its training took."""
+    rows = []
+    for name, model in models.items():
+        log = json.loads(model.log.read_text(encoding="utf-8"))
+        with safe_open(model.weights, framework="np") as file:
+            slices = [file.get_slice(key) for key in file.keys()]  # noqa: SIM118
+            # Parameters are in half precision; what is not are tables that follow from them.
+            halves = [part.get_shape() for part in slices if part.get_dtype() == "F16"]
+        rows.append(
+            {
+                "model": f"`{name}`",
+                "parameters": f"{sum(map(math.prod, halves)):,}",
+                "file": f"{model.weights.stat().st_size / 1e6:.1f} MB",
+                "steps": f"{log['step']:,}",
+                "speech heard": f"{log['step'] * model.step_seconds / 3600:.1f} h",
+                "time": f"{log['seconds'] / 60:.0f} min",
+                "loss on validation speech": f"{log['valid']['loss']:.4f}",
+            }
+        )
+    return markdown(pd.DataFrame(rows))
+
+
+def trial_table(trials: Path, metrics: Sequence[str]) -> str:
+    """The trials of the recipe, a row for each: rates of its lowest and its highest level, and for
+    each of `metrics` the BD-rate against the first trial of the table."""
+    table = pd.read_csv(trials, dtype={"trial": str, "changes": str}, keep_default_na=False)
+    base, rows = table["trial"].iloc[0], []
+    for name, levels in table.groupby("trial", sort=False):
+        row = {
+            "trial": name,
+            "changes": f"`{levels['changes'].iloc[0]}`" if levels["changes"].iloc[0] else "none",
+            "steps": levels["steps"].iloc[0],
+            "minutes": f"{levels['minutes'].iloc[0]:.1f}",
+            "kbps": f"{levels['kbps'].min():.2f} to {levels['kbps'].max():.2f}",
+        }
+        for metric in metrics:
+            ours, theirs = (
+                pareto(points["kbps"].to_numpy(), points[metric].to_numpy())
+                for points in (levels, table[table["trial"] == base])
+            )
+            found = bd_rate(ours, theirs)
+            cell = f"{found.percent:+.1f} %, overlap {100 * found.overlap:.0f} %"
+            row[METRIC_LABELS[metric]] = "–" if name == base else cell.replace("-", "−")
+        rows.append(row)
+    return markdown(pd.DataFrame(rows))
