@@ -76,9 +76,11 @@ def test_ablations_differ_from_the_full_model_in_what_is_ablated_alone(tmp_path:
             model, other, training = study.model(name)
             assert (model.lmbda, training) == (full.lmbda, train)
             assert (other == codec) == (name == "ablation-full")
-        points = study.points(name)
-        assert len(points) == len(full.lmbda)
-        assert len({point["level"] for point in points.values()}) == len(full.lmbda)
+        points = study.points(name).values()
+        assert len({(point["model"], point["level"]) for point in points}) == len(full.lmbda)
+    single = [study.model(name) for name in study.models if name.startswith("ablation-single-")]
+    assert [lmbda for model, _, _ in single for lmbda in model.lmbda] == full.lmbda
+    assert sum(training.steps for _, _, training in single) == train.steps
     assert "valid" not in study.coded_by("ecc")
 
 
