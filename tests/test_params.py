@@ -81,6 +81,16 @@ def test_the_projects_own_params_are_valid() -> None:
             lambda p: p["models"].update(a={"lmbda": [1.0], "codec": {"entropy": {"slice": 3}}}),
             ["models.a", "entropy.slice: unknown key"],
         ),
+        (
+            lambda p: p["models"].update(a={"stages": [2], "codec": {"rvq": {"tokens": {}}}}),
+            ["models.a: rvq.tokens are for code books that are given"],
+        ),
+        (
+            lambda p: p["models"].update(
+                a={"stages": [2], "codec": {"rvq": {"codebooks": "lyra"}}}
+            ),
+            ["models.a: ", "rvq.codebooks: those of Lyra are for its transform"],
+        ),
         (lambda p: p["report"].update(beside=["lira"]), ["report.beside: ", "'lira'"]),
         (lambda p: p["train"].update(optimizer="sgd"), ["train.optimizer: ", "not 'sgd'"]),
         (lambda p: p["train"].update(processes=0), ["train.processes: ", "not 0"]),

@@ -11,6 +11,7 @@ import typer
 from ecc import params
 from ecc.codecs.lyra import fetch_weights
 from ecc.data.download import ChecksumError, Unreachable
+from ecc.train.tokens import TokenRun, train_tokens
 from ecc.train.trainer import Run, TrainingDivergedError, train
 
 
@@ -60,7 +61,10 @@ def main(model: str) -> None:
         identity=identity,
     )
     try:
-        train(run)
+        if codec.rvq.tokens is None:
+            train(run)
+        else:  # the code books are given, and what is left to learn is how likely tokens are
+            train_tokens(TokenRun(**vars(run), base=None))
     except (TrainingDivergedError, ValueError) as error:
         sys.exit(f"train {model}: {error}")
 

@@ -120,6 +120,13 @@ class Params(Config):
                 except ValidationError as error:
                     lines = (f"{section}.{name}: {line}" for line in _lines(error))
                     raise ValueError("\n".join(lines)) from None
+        for name in self.models:
+            rvq = self.model(name)[1].rvq
+            if (rvq.tokens is None) != (rvq.codebooks == "learned"):
+                raise ValueError(
+                    f"models.{name}: rvq.tokens are for code books that are given; those of a "
+                    "trained model have a place in token_models"
+                )
         for name, tokens in self.token_models.items():
             variant, _, base = tokens.base.partition("/")
             if self.models[base].variant != variant or not self.models[base].stages:

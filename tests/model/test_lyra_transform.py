@@ -12,7 +12,13 @@ from ecc.codecs.base import CodecUnavailable, load_codec
 from ecc.codecs.ecc import EccCodec
 from ecc.codecs.lyra import FEATURES, FRAME, LyraModels
 from ecc.model.codec import CONTEXT_FRAMES, ECC
-from ecc.model.config import CodecConfig, EntropyConfig, TransformConfig
+from ecc.model.config import (
+    CodecConfig,
+    EntropyConfig,
+    RvqConfig,
+    TokenConfig,
+    TransformConfig,
+)
 from ecc.model.lyra_transform import UNIT, lyra_folder
 from ecc.model.weights import ModelError, load_model, save_model
 from ecc.train.config import TrainConfig
@@ -50,6 +56,31 @@ def saved(tmp_path):
     path = tmp_path / "m.safetensors"
     save_model(make_codec(), path, "m", LMBDA, {})
     return path
+
+
+def make_tokens(stages: list[int]) -> ECC:
+    """Lyra itself, with an untrained model of its tokens."""
+    transform = TransformConfig(kind="lyra", analysis_blocks=0, synthesis_blocks=0)
+    tokens = TokenConfig(width=16, taps=3)
+    rvq = RvqConfig(stages=stages, bits=4, codebooks="lyra", tokens=tokens)
+    return ECC(CodecConfig(transform=transform, rvq=rvq, levels=len(stages)))
+
+
+def test_tokens_of_lyra_are_lyras_and_so_is_what_they_decode_to(models, voice, tmp_path):
+    save_model(make_tokens([4, 16]), tmp_path / "m.safetensors", "m", [], {})
+    with safe_open(tmp_path / "m.safetensors", "np") as file:
+        assert not any("codebooks" in key or "decoder" in key for key in file.keys())  # noqa: SIM118
+    x = voice(1)
+    symbols = models.quantize(models.features(x), 16)
+    codec = EccCodec(tmp_path / "m.safetensors", level=1)
+    stream = codec.encode(x)
+    (latent,) = codec.latents(stream)
+    assert (latent.symbols == symbols).mean() > 0.95  # entries are rounded to fixed point
+    expected = models.dequantize(latent.symbols)
+    np.testing.assert_allclose(UNIT * latent.y_hat[0].numpy(), expected, atol=UNIT * 16 * 2**-11)
+    heard = models.synthesize(expected)
+    # The decoder rounds its own activations to 8 bits, and so makes more of the rounding.
+    assert np.square(codec.decode(stream) - heard).mean() < 0.01 * np.square(heard).mean()
 
 
 def test_before_training_a_fine_latent_is_that_of_lyra(models, voice):

@@ -107,6 +107,17 @@ class LyraModels:
             row[:] = self._dequantize(encoding_indices=index)["output_0"].reshape(-1)
         return features
 
+    def codebooks(self) -> npt.NDArray[np.float32]:
+        """The entries that symbols stand for, [stages, 16, 64]; the features are their sum."""
+        indices = np.full((MAX_STAGES, 1 << STAGE_BITS, MAX_STAGES, 1, 1), -1, dtype=np.int32)
+        stages, symbols = np.indices(indices.shape[:2])
+        indices[stages, symbols, stages, 0, 0] = symbols
+        entries = [
+            self._dequantize(encoding_indices=index)["output_0"].reshape(-1)
+            for index in indices.reshape(-1, MAX_STAGES, 1, 1)
+        ]
+        return np.stack(entries).reshape(*indices.shape[:2], FEATURES).astype(np.float32)
+
     def synthesize(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Features [frames, 64] -> samples [frames * 320], 16 kHz, in [-1, 1]."""
         samples = self._run("lyragan.tflite", features.reshape(-1, 1, 1, FEATURES))

@@ -50,7 +50,11 @@ class ECC(nn.Module):
         channels = config.transform.channels
         self.entropy: EntropyModel | ResidualVectorQuantizer
         if config.rvq.stages:
-            self.entropy = ResidualVectorQuantizer(config.rvq, channels)
+            given = None
+            if config.rvq.codebooks == "lyra":
+                assert isinstance(self.transform, LyraTransform)
+                given = self.transform.codebooks()
+            self.entropy = ResidualVectorQuantizer(config.rvq, channels, given)
             self.stride, self.skip = 1, 0
             # All levels share the code books, so y is the same at each: no level in g_a.
             for module in self.transform.g_a.modules():

@@ -60,6 +60,8 @@ class RvqConfig(Config):
     # Stages that each quality level uses, ascending; none: the entropy model is there instead.
     stages: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list, max_length=MAX_LEVELS)
     bits: Annotated[int, Field(ge=1, le=12)] = 10  # of a token: 2 ** bits entries a stage
+    # Those of Lyra's own quantizer are neither trained nor part of a model file.
+    codebooks: Literal["learned", "lyra"] = "learned"
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.99  # of the averages that code books follow
     commitment: Annotated[float, Field(ge=0)] = 0.25  # weight of the error of y_hat in training
     tokens: TokenConfig | None = None  # a model of the tokens, for post-hoc entropy coding
@@ -77,4 +79,18 @@ class CodecConfig(Config):
     def _levels_are_those_of_the_stages(self) -> Self:
         if self.rvq.stages and len(self.rvq.stages) != self.levels:
             raise ValueError("rvq.stages: there must be as many as levels")
+        return self
+
+    @model_validator(mode="after")
+    def _lyras_code_books_are_for_lyras_features(self) -> Self:
+        if self.rvq.codebooks == "lyra" and not (
+            self.transform.kind == "lyra"
+            and self.transform.channels == 64
+            and self.rvq.bits == 4
+            and max(self.rvq.stages, default=0) <= 46
+        ):
+            raise ValueError(
+                "rvq.codebooks: those of Lyra are for its transform, 64 channels, 4 bits and at "
+                "most 46 stages"
+            )
         return self

@@ -115,6 +115,10 @@ class LyraTransform(nn.Module):
         self.g_a = LyraAnalysis(config, levels)
         self.g_s = LyraSynthesis(config, levels)
 
+    def codebooks(self) -> Tensor:
+        """Those of Lyra's quantizer [46, 16, 64], for y as it is before training."""
+        return torch.from_numpy(lyra_models(self.folder).codebooks()) / UNIT
+
     def analyse(self, x: Tensor, level: Tensor) -> Tensor:
         """Samples [B, T * samples_per_frame] and quality levels [B] -> y [B, T, channels]."""
         models, samples = lyra_models(self.folder), x.detach().cpu().numpy()

@@ -148,17 +148,23 @@ class ResidualVectorQuantizer(nn.Module):
     Args:
         config: sizes, and the stages that each level uses.
         channels: of y.
+        codebooks: [stages or more, entries, channels], if they are given and not learned.
     """
 
+    codebooks: Tensor
     counts: Tensor
     stages: Tensor
 
-    def __init__(self, config: RvqConfig, channels: int) -> None:
+    def __init__(self, config: RvqConfig, channels: int, codebooks: Tensor | None = None) -> None:
         super().__init__()
         self.config, stages, entries = config, max(config.stages), 1 << config.bits
         self.register_buffer("stages", torch.tensor(config.stages), persistent=False)
-        self.codebooks = nn.Parameter(torch.zeros(stages, entries, channels), requires_grad=False)
-        self.register_buffer("counts", torch.zeros(stages, entries))  # moving averages of use
+        if codebooks is None:
+            learned = torch.zeros(stages, entries, channels)
+            self.codebooks = nn.Parameter(learned, requires_grad=False)
+            self.register_buffer("counts", torch.zeros(stages, entries))  # moving averages of use
+        else:
+            self.register_buffer("codebooks", codebooks[:stages].clone(), persistent=False)
         self.tokens = None
         if config.tokens is not None:
             levels = len(config.stages)

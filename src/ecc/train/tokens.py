@@ -18,9 +18,10 @@ from ecc.train.trainer import Run, Trainer
 
 @dataclass(frozen=True)
 class TokenRun(Run):
-    """A `Run` of a token model: `codec` has one, and `base` is a model file without."""
+    """A `Run` of a token model: `codec` has one, and `base` is a model file without; None where the
+    code books are not learned but given."""
 
-    base: Path
+    base: Path | None
 
 
 def train_tokens(run: TokenRun) -> None:
@@ -42,8 +43,9 @@ class TokenTrainer(Trainer):
 
     def _build(self) -> ECC:
         codec = ECC(self.run.codec)
-        base = load_model(self.run.base).codec
-        codec.load_state_dict(base.float().state_dict(), strict=False)
+        if self.run.base is not None:
+            base = load_model(self.run.base).codec
+            codec.load_state_dict(base.float().state_dict(), strict=False)
         codec.requires_grad_(False)
         self.quantizer = codec.entropy
         assert isinstance(self.quantizer, ResidualVectorQuantizer)
