@@ -18,7 +18,8 @@ def main() -> None:
     kinds = study.kinds()
     codecs = rd.read_codecs(Path("data/streams"), {name: kinds[name] for name in names})
     rated = [name for name in rd.with_rate(codecs) if kinds[name] != "ablation"]
-    anchors = {name: anchor for name in names if (anchor := study.codecs[name].anchor)}
+    pairs = [(name, anchor) for name in names if (anchor := study.codecs[name].anchor)]
+    pairs += [pair for pair in config.pairs if set(pair) <= set(rated)]
     sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
     scores = rd.read_scores(Path("data/scores"), names, metrics)
     tables = {
@@ -30,7 +31,7 @@ def main() -> None:
         )
     }
     tables |= {
-        "ablations": bd_rate.ablation_table(scores, anchors, test_sets, metrics, config),
+        "pairs": bd_rate.pair_table(scores, pairs, test_sets, metrics, config),
         "codecs": codecs.drop(columns="reason"),
         "absent": rd.absent_table(codecs, sources, test_sets, scores),
         "failures": rd.failure_table(scores, metrics),

@@ -34,7 +34,8 @@ def main() -> None:
             drawn[f"rd_{test_set}_more"] = figures.rd_curves(of_set, metrics[3:], styles)
     if rd["kbps_estimated"].notna().any():
         drawn["rate_overhead"] = figures.rate_overhead(rd, styles)
-    ablations = read_table(REPORTS / "ablations.csv")
+    pairs = read_table(REPORTS / "pairs.csv")
+    ablations = pairs[pairs["codec"].map(kinds) == "ablation"]
     if len(ablations):
         labels = {name: config.label for name, config in study.codecs.items()}
         drawn["ablations"] = figures.ablations(ablations, metrics[:3], labels)

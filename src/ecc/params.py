@@ -70,6 +70,7 @@ class Params(Config):
             ("study.diagnose", self.study.diagnose, trained),
             ("report.codec", [self.report.codec], self.codecs),
             ("report.beside", self.report.beside, self.codecs),
+            ("report.pairs", [name for pair in self.report.pairs for name in pair], self.codecs),
             *(
                 (f"test_sets.{k}.sources", v.sources, self.sources)
                 for k, v in self.test_sets.items()

@@ -8,12 +8,12 @@ from scipy.interpolate import PchipInterpolator
 
 from ecc.report.bd_rate import (
     BdRate,
-    ablation_table,
     akima_integral,
     average_table,
     bd_rate,
     bd_rate_table,
     matched_rate_table,
+    pair_table,
     pareto,
     pchip_integral,
     quality_at,
@@ -184,15 +184,15 @@ def test_table_gives_rate_interval_and_overlap(make_scores):
     np.testing.assert_allclose(result["overlap"], 1)
 
 
-def test_an_ablation_is_compared_with_its_anchor_alone(make_scores):
+def test_pairs_are_compared_with_each_other_alone(make_scores):
     worse = list(zip(2 * KBPS, QUALITY, strict=True))
     scores = pd.concat([both(make_scores, worse), make_scores("full", worse)])
     arguments = (["default"], METRICS, CONFIG)
-    result = ablation_table(scores, {"ecc": "full", "opus": "ecc"}, *arguments)
+    result = pair_table(scores, [("ecc", "full"), ("opus", "ecc")], *arguments)
     pairs = zip(result["codec"], result["anchor"], strict=True)
     assert list(dict.fromkeys(pairs)) == [("ecc", "full"), ("opus", "ecc")]
     np.testing.assert_allclose(result["bd_rate"], [-50] * len(METRICS) + [100] * len(METRICS))
-    none = ablation_table(scores, {}, *arguments)
+    none = pair_table(scores, [], *arguments)
     assert none.empty and list(none.columns) == list(result.columns)
 
 

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from ecc.report import figures
-from ecc.report.bd_rate import ablation_table
+from ecc.report.bd_rate import pair_table
 from ecc.report.rd import Report, rd_table
 
 METRICS = ["pesq_wb", "visqol", "estoi"]
@@ -54,9 +54,9 @@ def test_ablations_have_a_row_each_and_a_colour_for_each_test_set(make_scores):
         for codec, factor in (("full", 1.0), ("no-lrp", 1.1), ("no-skip", 2.0))
         for test_set in ("a", "b")
     ]
-    anchors = {"no-lrp": "full", "no-skip": "full"}
+    pairs = [("no-lrp", "full"), ("no-skip", "full")]
     config = Report(bootstrap=100)
-    table = ablation_table(pd.concat(scores), anchors, ["a", "b"], METRICS, config)
+    table = pair_table(pd.concat(scores), pairs, ["a", "b"], METRICS, config)
     figure = figures.ablations(table, METRICS, {"no-lrp": "No LRP", "no-skip": "No skip"})
     for axes in figure.axes:
         of_sets = [line for line in axes.get_lines() if not line.get_label().startswith("_")]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from ecc.report.bd_rate import bd_rate_table, matched_rate_table
+from ecc.report.bd_rate import bd_rate_table, matched_rate_table, pair_table
 from ecc.report.rd import Report
 from ecc.report.readme import Trained, blocks, fill, model_table, trial_table
 
@@ -55,7 +55,7 @@ def test_blocks_hold_the_numbers_of_the_tables(make_scores, tmp_path):
             for codec, kbps in (("ecc", 1.0), ("opus", 2.0))
         ]
     )
-    config = Report(bootstrap=100)
+    config = Report(bootstrap=100, pairs=[("opus", "ecc")])
     codecs = pd.DataFrame({"codec": ["ecc", "opus"], "label": ["ECC", "Opus 1.6"]})
     codecs = codecs.assign(kind=["own", "conventional"], rate="measured")
     codecs.to_csv(tmp_path / "codecs.csv", index=False)
@@ -64,6 +64,8 @@ def test_blocks_hold_the_numbers_of_the_tables(make_scores, tmp_path):
         arguments = (scores, ["ecc", "opus"], ["default", "english"], METRICS, config)
         matched_rate_table(*arguments).to_csv(tmp_path / "matched_rate.csv", index=False)
         bd_rate_table(*arguments).to_csv(tmp_path / "bd_rate.csv", index=False)
+        pairs = pair_table(scores, [("opus", "ecc")], *arguments[2:])
+        pairs.to_csv(tmp_path / "pairs.csv", index=False)
 
     write(scores)
     filled = blocks(tmp_path, ["english"], ["visqol"], config)
@@ -75,6 +77,7 @@ def test_blocks_hold_the_numbers_of_the_tables(make_scores, tmp_path):
         ["english", "ViSQOL", "best conventional", "–", "2.00 (Opus 1.6)", "2.68 (Opus 1.6)"],
     ]
     assert "| all peers           | −50.0 % (2 of 2) |" in filled["bd_rate"]
+    assert cells(filled["pairs"]) == [["Opus 1.6", "ECC", "+100.0 % (2 of 2)"]]
     write(scores.iloc[:0])
     empty = blocks(tmp_path, ["english"], ["visqol"], config)
     assert empty["rd"].startswith("No speech") and empty["bd_rate"].startswith("No two codecs")

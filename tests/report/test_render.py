@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from ecc.report import rd as rate_distortion
-from ecc.report.bd_rate import ablation_table, bd_rate_table, matched_rate_table
+from ecc.report.bd_rate import bd_rate_table, matched_rate_table, pair_table
 from ecc.report.render import (
     average_pivot,
     bd_rate_cell,
@@ -28,7 +28,7 @@ SOURCE = {
 PARAMETERS = {"codec": {"width": 192}, "models": {"ecc-1": {"lmbda": 6.0}}}
 
 
-def write_tables(folder, scores, codecs, test_sets, sources=(), anchors=()):
+def write_tables(folder, scores, codecs, test_sets, sources=(), pairs=()):
     """What workflow/aggregate.py writes."""
     names = codecs["codec"].tolist()
     rated = rate_distortion.with_rate(codecs[codecs["kind"] != "ablation"])
@@ -39,7 +39,7 @@ def write_tables(folder, scores, codecs, test_sets, sources=(), anchors=()):
         "matched_rate": matched_rate_table(scores, rated, *arguments),
     }
     tables = {name: rate_distortion.mark_rates(t, codecs) for name, t in tables.items()} | {
-        "ablations": ablation_table(scores, dict(anchors), *arguments),
+        "pairs": pair_table(scores, pairs, *arguments),
         "codecs": codecs,
         "absent": rate_distortion.absent_table(codecs, sources, test_sets, scores),
         "failures": rate_distortion.failure_table(scores, METRICS),
@@ -87,11 +87,21 @@ def test_ablations_stand_in_their_own_section_alone(scores, make_scores, tmp_pat
     less = make_scores("less", [(1.5, 2.0), (3.0, 3.0), (6.0, 4.0)])
     codecs = pd.concat([about("ecc", "opus"), about("full", "less", kind="ablation")])
     scores = pd.concat([scores, full, less])
-    write_tables(tmp_path, scores, codecs, ["default"], anchors={"less": "full"})
+    write_tables(tmp_path, scores, codecs, ["default"], pairs=[("less", "full")])
     before, _, section = render(tmp_path, [], METRICS, CONFIG, {}).partition("## Ablations\n")
     assert "LESS" not in before and "FULL" not in before
     assert "| LESS    | 50.0 [50.0, 50.0] %, overlap 100 %" in section
     assert section.startswith("\nFULL, trained anew")
+
+
+def test_a_pair_has_a_row_for_each_test_set(scores, tmp_path):
+    pairs = [("opus", "ecc")]
+    write_tables(tmp_path, scores, about("ecc", "opus"), ["default"], pairs=pairs)
+    text = render(tmp_path, [], METRICS, CONFIG, {})
+    assert "## Ablations" not in text
+    mean, row = [line for line in text.splitlines() if line.startswith("| OPUS    | ECC")]
+    assert mean.count("+100.0 % (1 of 1)") == len(METRICS)
+    assert "| default" in row and row.count("100.0 [100.0, 100.0] %") == len(METRICS)
 
 
 def test_everything_absent_still_renders(scores, tmp_path):

@@ -224,28 +224,25 @@ def bd_rate_table(
     return pd.DataFrame(rows, columns=columns)
 
 
-def ablation_table(
+def pair_table(
     scores: pd.DataFrame,
-    anchors: Mapping[str, str],
+    pairs: Sequence[tuple[str, str]],
     test_sets: Sequence[str],
     metrics: Sequence[str],
     config: Report,
 ) -> pd.DataFrame:
-    """BD-rate of each ablation against the full codec, its anchor; columns of `bd_rate_table`.
-
-    Positive where the codec needs more rate without the part that was taken from it.
-    """
-    none: dict[str, str] = {config.codec: config.codec}  # an empty table has its columns too
+    """BD-rate of the first codec of each pair against the second; columns of `bd_rate_table`."""
+    none = (config.codec, config.codec)  # an empty table has its columns too
     return pd.concat(
         [
             bd_rate_table(
                 scores,
-                [codec, anchor],
+                pair,
                 test_sets,
                 metrics,
-                config.model_copy(update={"codec": codec}),
+                config.model_copy(update={"codec": pair[0]}),
             )
-            for codec, anchor in (anchors or none).items()
+            for pair in (pairs or [none])
         ],
         ignore_index=True,
     )

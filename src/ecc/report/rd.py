@@ -29,6 +29,8 @@ class Report(Config):
     """Rates at which the codecs' qualities are interpolated."""
     beside: tuple[str, ...] = ()
     """Codecs that the summary shows beside `codec` and the best conventional one."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Codecs that are compared besides: the first of each pair against the second."""
 
 
 class Resamples(NamedTuple):

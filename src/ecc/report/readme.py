@@ -16,7 +16,7 @@ from safetensors import safe_open
 from ecc.report.bd_rate import bd_rate, pareto
 from ecc.report.figures import METRIC_LABELS
 from ecc.report.rd import Report
-from ecc.report.render import average_pivot, markdown, read_table, summary_table
+from ecc.report.render import average_pivot, markdown, pair_averages, read_table, summary_table
 
 _BLOCK = re.compile(
     r"^<!-- begin: (?P<name>[\w-]+) -->\n.*?^<!-- end: (?P=name) -->$", re.DOTALL | re.MULTILINE
@@ -46,8 +46,8 @@ def fill(text: str, blocks: Mapping[str, str]) -> str:
 def blocks(
     reports: Path, test_sets: Sequence[str], metrics: Sequence[str], config: Report
 ) -> dict[str, str]:
-    """Contents by name: `rd`, qualities at matched rates on `test_sets`, and `bd_rate`, what the
-    codec under study saves on average over all test sets.
+    """Contents by name: `rd`, qualities at matched rates on `test_sets`; `bd_rate`, what the codec
+    under study saves on average over all test sets; and `pairs`, the same of other pairs.
 
     Raises `FileNotFoundError` when a table is missing in `reports`.
     """
@@ -57,10 +57,15 @@ def blocks(
         table = summary_table(matched[matched["test_set"] == test_set], codecs, metrics, config)
         table.insert(0, "test set", test_set)
         summaries.append(table)
+    labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
+    pairs = read_table(reports / "pairs.csv")
+    compared = [pair in config.pairs for pair in zip(pairs["codec"], pairs["anchor"], strict=True)]
     averages = average_pivot(read_table(reports / "bd_rate.csv"), codecs, metrics)
     return {
         "rd": markdown(pd.concat(summaries)) or "No speech has been scored yet.",
         "bd_rate": averages or "No two codecs have been compared yet.",
+        "pairs": pair_averages(pairs.loc[compared], metrics, labels)
+        or "Nothing has been compared yet.",
     }
 
 

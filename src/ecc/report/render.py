@@ -47,14 +47,14 @@ def render(
     sources: data/corpus/sources.json; parameters: the sections of params.yaml to print.
     Raises `FileNotFoundError` when a table is missing (an empty one is fine).
     """
-    names = ("rd", "bd_rate", "matched_rate", "ablations", "codecs", "absent", "failures")
+    names = ("rd", "bd_rate", "matched_rate", "pairs", "codecs", "absent", "failures")
     tables = {name: read_table(reports / f"{name}.csv") for name in names}
     codecs = tables["codecs"]
     labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
     figures = sorted(path.stem for path in (reports / "figures").glob("*.png"))
-    ablations = tables["ablations"]
-    ablated = tables["rd"]["codec"].isin(codecs.loc[codecs["kind"] == "ablation", "codec"])
-    rd = tables["rd"][~ablated]
+    kinds = dict(zip(codecs["codec"], codecs["kind"], strict=True))
+    ablated, compared = (tables[name]["codec"].map(kinds) == "ablation" for name in ("rd", "pairs"))
+    rd, ablations = tables["rd"][~ablated], tables["pairs"][compared]
     test_sets = [
         {
             "name": name,
@@ -89,6 +89,8 @@ def render(
         metrics=[METRIC_LABELS.get(metric, metric) for metric in metrics],
         test_sets=test_sets,
         averages=average_pivot(tables["bd_rate"], codecs, metrics),
+        pairs=pair_pivot(tables["pairs"][~compared], metrics, labels),
+        pair_averages=pair_averages(tables["pairs"][~compared], metrics, labels),
         akima=None if pd.isna(akima) else f"{akima:.2g}",
         ablations=[
             {
@@ -193,16 +195,17 @@ def average_pivot(bd: pd.DataFrame, codecs: pd.DataFrame, metrics: Sequence[str]
     own = measured[measured["kind"] == "own"]
     groups |= {label: [codec] for codec, label in zip(own["codec"], own["label"], strict=True)}
     averages = average_table(bd, groups)
-    cells = {
-        (row["group"], row["metric"]): f"{_number(row['bd_rate'], '{:+.1f} %').replace('-', '−')} "
-        f"({row['given']} of {row['compared']})"
-        for row in averages.to_dict("records")
-    }
+    cells = {(row["group"], row["metric"]): _average_cell(row) for _, row in averages.iterrows()}
     rows = [
         {"against": group, **{METRIC_LABELS.get(m, m): cells[group, m] for m in metrics}}
         for group in averages["group"].unique()
     ]
     return markdown(pd.DataFrame(rows))
+
+
+def _average_cell(row: pd.Series) -> str:
+    mean = _number(row["bd_rate"], "{:+.1f} %").replace("-", "−")
+    return f"{mean} ({row['given']} of {row['compared']})"
 
 
 def bd_rate_pivot(
@@ -221,6 +224,30 @@ def bd_rate_pivot(
     )
     table.insert(0, "against" if by == "anchor" else by, names)
     return markdown(table)
+
+
+def pair_pivot(pairs: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> str:
+    """BD-rates of pairs: a row for each pair and test set, a column for each metric."""
+    rows: dict[tuple[str, str, str], dict[str, str]] = {}
+    for _, row in pairs[pairs["metric"].isin(metrics)].iterrows():
+        key = (labels[row["codec"]], labels[row["anchor"]], row["test_set"])
+        names = dict(zip(("codec", "against", "test set"), key, strict=True))
+        cells = rows.setdefault(key, names)
+        cells[METRIC_LABELS.get(row["metric"], row["metric"])] = bd_rate_cell(row)
+    return markdown(pd.DataFrame(list(rows.values())))
+
+
+def pair_averages(pairs: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> str:
+    """Mean BD-rates of pairs over test sets: a row for each pair."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for codec in pairs["codec"].unique():
+        of_codec = pairs[pairs["codec"] == codec]
+        averages = average_table(of_codec, {name: [name] for name in of_codec["anchor"].unique()})
+        for _, row in averages[averages["metric"].isin(metrics)].iterrows():
+            key = (labels[codec], labels[row["group"]])
+            cells = rows.setdefault(key, dict(zip(("codec", "against"), key, strict=True)))
+            cells[METRIC_LABELS.get(row["metric"], row["metric"])] = _average_cell(row)
+    return markdown(pd.DataFrame(list(rows.values())))
 
 
 def bd_rate_cell(row: pd.Series) -> str:
