@@ -273,46 +273,39 @@ def test_a_higher_threshold_skips_more():
         np.testing.assert_array_equal(kept.symbols, expected)
 
 
-def test_each_slice_depends_only_on_the_slices_before_it():
-    entropy = tiny_codec(lrp=False).entropy
-    psi = torch.randn(1, 8, 16, dtype=torch.float64)
+def indexes_of_steps(entropy: EntropyModel, psi: torch.Tensor, y: torch.Tensor):
+    """Scale indexes of each step of the walk."""
     seen: list[torch.Tensor] = []
 
     def record(residual, index):
         seen.append(index)
         return residual.round()
 
-    y = latent(8)
     entropy.walk(psi, y, record)
-    first = list(seen)
-    seen.clear()
+    return seen
+
+
+def test_each_slice_depends_only_on_the_slices_before_it():
+    entropy = tiny_codec(lrp=False).entropy
+    psi, y = torch.randn(1, 8, 16, dtype=torch.float64), latent(8)
     changed = y.clone()
     changed[..., 4:6] += 3  # the third of four slices
-    entropy.walk(psi, changed, record)
+    before, after = (indexes_of_steps(entropy, psi, values) for values in (y, changed))
     # Two steps a slice: what comes of the third begins with its second phase.
-    same = [torch.equal(a, b) for a, b in zip(first, seen, strict=True)]
+    same = [torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     assert same == [True] * 5 + [False] * 3
 
 
 def test_a_frame_of_the_second_phase_sees_its_neighbours_and_no_other_sees_it():
     entropy = tiny_codec(hyperprior=False, context=False).entropy
-    psi = torch.randn(1, 8, 16, dtype=torch.float64)
-    seen: list[torch.Tensor] = []
-
-    def record(residual, index):
-        seen.append(index)
-        return residual.round()
-
-    y = latent(8)
-    entropy.walk(psi, y, record)
-    first = list(seen)
+    psi, y = torch.randn(1, 8, 16, dtype=torch.float64), latent(8)
+    first = indexes_of_steps(entropy, psi, y)
     for frame, changes in ((4, [[], [1, 2]]), (5, [[], []])):
-        seen.clear()
         changed = y.clone()
         changed[:, frame] += 3
-        entropy.walk(psi, changed, record)
-        for step, (before, after) in enumerate(zip(first, seen, strict=True)):
-            differ = (before != after).any(dim=-1)[0].nonzero()[:, 0].tolist()
+        after = indexes_of_steps(entropy, psi, changed)
+        for step, (one, other) in enumerate(zip(first, after, strict=True)):
+            differ = (one != other).any(dim=-1)[0].nonzero()[:, 0].tolist()
             assert differ == changes[step % 2]  # of the frames 0, 2, ... or 1, 3, ...
 
 
