@@ -42,8 +42,8 @@ class Styles:
     it the colours follow, so that leaving one out of a study does not recolour the others.
     codecs: what `ecc.report.rd.read_codecs` says of those that take part.
 
-    `emphasised` is red, thick and in front, the other codecs of this study are dark, neural ones
-    bright, conventional ones pale and behind. A nominal rate is hollow and dotted.
+    `emphasised` is red, thick and in front, other codecs of this study are grey or blue, neural
+    ones bright, conventional ones pale and behind. A nominal rate is hollow and dotted.
     """
 
     def __init__(self, kinds: Mapping[str, str], codecs: pd.DataFrame, emphasised: str) -> None:
@@ -62,7 +62,7 @@ class Styles:
             sns.desaturate(sns.set_hls_values(c, l=0.62), 0.75) for c in sns.color_palette("tab10")
         ]
         self.palettes = {
-            "own": ["0.1", "0.4", "0.6"],
+            "own": ["0.1", "0.5", (0.05, 0.2, 0.6), (0.35, 0.55, 0.85)],
             "neural": sns.color_palette("Dark2"),
             "conventional": pale,
         }
