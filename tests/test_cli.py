@@ -22,8 +22,10 @@ ECC = [sys.executable, "-c", "from ecc.cli import app; app()"]
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """A folder with one tiny model of several levels."""
-    folder = tmp_path_factory.mktemp("models")
-    save_model(raw_codec(), folder / "tiny.safetensors", "tiny", [1.0, 10.0, 100.0], {})
+    folder, lmbda = tmp_path_factory.mktemp("models"), [1.0, 10.0, 100.0]
+    codec = raw_codec()
+    codec.spread_levels(lmbda)  # the higher, the more bytes
+    save_model(codec, folder / "tiny.safetensors", "tiny", lmbda, {})
     return folder
 
 
