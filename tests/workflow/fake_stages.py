@@ -104,7 +104,7 @@ def diagnose(codec: str) -> None:
 
 
 def aggregate() -> None:
-    for table in ("rd", "bd_rate", "matched_rate", "codecs", "absent", "failures"):
+    for table in ("rd", "bd_rate", "matched_rate", "pairs", "codecs", "absent", "failures"):
         put(f"reports/{table}.csv", digest("data/scores"))
 
 
