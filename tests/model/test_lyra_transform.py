@@ -150,6 +150,7 @@ def test_a_file_holds_nothing_of_lyra(saved, folder):
     assert sum(size for key, size in sizes.items() if key.startswith("transform.")) == own
 
 
+@pytest.mark.slow
 def test_it_trains_like_any_other(tmp_path, voice):
     clips = [voice(1.5, seed) for seed in range(4)]
     (tmp_path / "toy").mkdir()
