@@ -103,6 +103,8 @@ def model_table(models: Mapping[str, Trained]) -> str:
 def trial_table(trials: Path, metrics: Sequence[str]) -> str:
     """The trials of the recipe, a row for each: rates of its lowest and its highest level, and for
     each of `metrics` the BD-rate against the first trial of the table."""
+    if not trials.exists():
+        return "No trial has been noted yet."
     table = pd.read_csv(trials, dtype={"trial": str, "changes": str}, keep_default_na=False)
     base, rows = table["trial"].iloc[0], []
     for name, levels in table.groupby("trial", sort=False):
