@@ -188,15 +188,13 @@ class Params(Config):
     def kinds(self) -> dict[str, str]:
         """What the report groups each codec with: own (of this study), ablation (with the full
         codec that ablations are compared with), neural or conventional."""
-        anchors = {codec.anchor for codec in self.codecs.values()}
-        return {
-            name: "ablation"
-            if codec.anchor or name in anchors
-            else "own"
-            if codec.variant
-            else codec.kind
-            for name, codec in self.codecs.items()
+        kinds = {
+            name: "own" if codec.variant else codec.kind for name, codec in self.codecs.items()
         }
+        for name, codec in self.codecs.items():
+            if codec.anchor:
+                kinds |= {name: "ablation", codec.anchor: "ablation"}
+        return kinds
 
 
 def apply_patch(target: MutableMapping[str, Any], patch: Mapping[str, Any]) -> None:

@@ -309,7 +309,7 @@ def test_a_frame_of_the_second_phase_sees_its_neighbours_and_no_other_sees_it():
             assert differ == changes[step % 2]  # of the frames 0, 2, ... or 1, 3, ...
 
 
-def test_training_sees_the_mean_where_it_skips_and_still_learns_the_scale():
+def test_training_learns_the_scale_of_what_coding_would_skip():
     entropy = raw_codec(skip=MAX_SKIP, lrp=False).entropy.requires_grad_(True).train()
     with torch.no_grad():
         for net in entropy.parameter_nets:

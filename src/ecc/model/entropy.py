@@ -11,9 +11,9 @@ Minnen and Singh, "Channel-wise autoregressive entropy models for learned image 
 (2020), walk the channels this way; that the second half of the frames sees the first is the
 checkerboard of He et al., "Checkerboard context model for efficient learned image compression"
 (2021); z follows Ballé et al., "Variational image compression with a scale hyperprior" (2018). The
-walk over the slices is written once (`EntropyModel.walk`), and is
-handed an object that estimates, encodes or decodes the residual of a slice, so that the rate in
-training, the encoder and the decoder cannot drift apart.
+walk over the slices is written once (`EntropyModel.walk`), and is handed an object that estimates,
+encodes or decodes the residual of each step, so that the rate in training, the encoder and the
+decoder cannot drift apart.
 
 Everything from z_hat to y_hat is made of the layers of `ecc.model.exact`: in float64, in which a
 trained model is loaded, mu, index and y_hat are the same on every machine.
@@ -220,15 +220,13 @@ class EntropyModel(nn.Module):
             mu, index = _wide(predicted).chunk(2, dim=-1)
             index = self.index_bound(INDEX_GAIN * index + UNIT_INDEX).clamp(max=SCALES - 1)
             refined = mu + code(None if slices is None else slices[i][:, frames] - mu, index)
-            # The slice with zeros for frames that are still to come.
-            whole = psi.new_zeros(*psi.shape[:2], mu.shape[-1], dtype=mu.dtype)
-            if phase == 0:
-                y_hat.append(whole)
+            if phase == 0:  # frames that are still to come are zero
+                y_hat.append(psi.new_zeros(*psi.shape[:2], mu.shape[-1], dtype=mu.dtype))
             if self.config.lrp:
-                seen = y_hat[i] + _spread(whole, frames, refined)
+                seen = _placed(y_hat[i], frames, refined)
                 lrp = self.lrp_nets[step](torch.cat([*support, seen], dim=-1), phase, self.phases)
                 refined = refined + fixed(0.5 * F.hardtanh(_wide(lrp)))
-            y_hat[i] = y_hat[i] + _spread(whole, frames, refined)
+            y_hat[i] = _placed(y_hat[i], frames, refined)
         return torch.cat(y_hat, dim=-1)
 
     def join_steps(self, steps: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -386,11 +384,11 @@ class EntropyModel(nn.Module):
         return np.tile(np.arange(channels, dtype=np.int32) + level * channels, rows)
 
 
-def _spread(whole: Tensor, frames: slice, values: Tensor) -> Tensor:
-    """`values` at some `frames` of a sequence that is `whole` elsewhere."""
-    spread = whole.clone()
-    spread[:, frames] = values
-    return spread
+def _placed(sequence: Tensor, frames: slice, values: Tensor) -> Tensor:
+    """The sequence [B, T, C] with `values` at some of its `frames`."""
+    placed = sequence.clone()
+    placed[:, frames] = values
+    return placed
 
 
 def _wide(x: Tensor) -> Tensor:
