@@ -1,6 +1,7 @@
 """Average the scores into rate-distortion points, BD-rates and qualities at matched rates."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,16 +17,17 @@ def main() -> None:
     names, test_sets = study.study.codecs, study.study.test_sets
     metrics, config = study.score.metrics, study.report
     kinds = study.kinds()
-    codecs = rd.read_codecs(Path("data/streams"), {name: kinds[name] for name in names})
-    rated = [name for name in rd.with_rate(codecs) if kinds[name] != "ablation"]
-    pairs = [(name, anchor) for name in names if (anchor := study.codecs[name].anchor)]
-    pairs += [pair for pair in config.pairs if set(pair) <= set(rated)]
+    every = rd.read_codecs(Path("data/streams"), {name: kinds[name] for name in names})
     sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
     scores = rd.read_scores(Path("data/scores"), names, metrics)
+
+    codecs = every[every["kind"] != "ablation"]
+    rated = rd.with_rate(codecs)
+    pairs = [pair for pair in config.pairs if set(pair) <= set(rated)]
     tables = {
         name: rd.mark_rates(table(scores, compared, test_sets, metrics, config), codecs)
         for name, table, compared in (
-            ("rd", rd.rd_table, names),
+            ("rd", rd.rd_table, list(codecs["codec"])),
             ("bd_rate", bd_rate.bd_rate_table, rated),
             ("matched_rate", bd_rate.matched_rate_table, rated),
         )
@@ -33,14 +35,49 @@ def main() -> None:
     tables |= {
         "pairs": bd_rate.pair_table(scores, pairs, test_sets, metrics, config),
         "codecs": codecs.drop(columns="reason"),
-        "absent": rd.absent_table(codecs, sources, test_sets, scores),
+        "absent": rd.absent_table(every, sources, test_sets, scores),
         "failures": rd.failure_table(scores, metrics),
     }
+    # Those of a study without ablations are left as they are: its report shows them again.
+    for full in dict.fromkeys(anchor for name in names if (anchor := study.codecs[name].anchor)):
+        ablations = [name for name in names if study.codecs[name].anchor == full]
+        compared = [full, *ablations]
+        found = every[every["codec"].isin(compared)]
+        points = rd.rd_table(scores, compared, test_sets, metrics, config)
+        pairs = [(name, full) for name in ablations]
+        tables |= {
+            f"ablations/{full}/rd": rd.mark_rates(points, found),
+            f"ablations/{full}/bd_rate": bd_rate.pair_table(
+                scores, pairs, test_sets, metrics, config
+            ),
+            f"ablations/{full}/codecs": found[["codec", "label"]].merge(_budgets(study, compared)),
+        }
+    Path("reports/ablations").mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         _write(table, Path("reports") / f"{name}.csv")
 
 
+def _budgets(study: params.Params, codecs: Sequence[str]) -> pd.DataFrame:
+    """What the models of each of `codecs` were trained with; nothing for one that is a codec of
+    this list with other arguments."""
+    rows = []
+    for name in codecs:
+        variant = study.codecs[name].variant
+        models = [study.model(m) for m in study.models if study.models[m].variant == variant]
+        rows.append(
+            {
+                "codec": name,
+                "steps": sum(train.steps for _, _, train in models) or None,
+                "crops": models[0][2].batch * models[0][2].processes if models else None,
+                "seed": models[0][2].seed if models else None,
+                "lmbda": " ".join(f"{v:g}" for model, _, _ in models for v in model.levels),
+            }
+        )
+    return pd.DataFrame(rows).astype({"steps": "Int64", "crops": "Int64", "seed": "Int64"})
+
+
 def _write(table: pd.DataFrame, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         # Six digits: enough for any use, few enough that a diff shows no rounding.
         table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")

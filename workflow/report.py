@@ -18,11 +18,7 @@ def main() -> None:
     """Write reports/figures/*.png and reports/report.md."""
     study = params.load()
     metrics, kinds = study.score.metrics, study.kinds()
-    # Ablations have a figure of their own.
-    codecs, rd = (
-        table[table["codec"].map(kinds) != "ablation"]
-        for table in (read_table(REPORTS / "codecs.csv"), read_table(REPORTS / "rd.csv"))
-    )
+    codecs, rd = read_table(REPORTS / "codecs.csv"), read_table(REPORTS / "rd.csv")
     styles = figures.Styles(kinds, codecs, study.report.codec)
     drawn = {}
     for test_set, of_set in rd.groupby("test_set", sort=False):
@@ -34,11 +30,10 @@ def main() -> None:
             drawn[f"rd_{test_set}_more"] = figures.rd_curves(of_set, metrics[3:], styles)
     if rd["kbps_estimated"].notna().any():
         drawn["rate_overhead"] = figures.rate_overhead(rd, styles)
-    pairs = read_table(REPORTS / "pairs.csv")
-    ablations = pairs[pairs["codec"].map(kinds) == "ablation"]
-    if len(ablations):
-        labels = {name: config.label for name, config in study.codecs.items()}
-        drawn["ablations"] = figures.ablations(ablations, metrics[:3], labels)
+    for folder in sorted((REPORTS / "ablations").iterdir()):
+        compared, about = read_table(folder / "bd_rate.csv"), read_table(folder / "codecs.csv")
+        labels = dict(zip(about["codec"], about["label"], strict=True))
+        drawn[f"ablations_{folder.name}"] = figures.ablations(compared, metrics[:3], labels)
     codec = study.report.codec
     ours = [name for name, m in study.models.items() if m.variant == study.codecs[codec].variant]
     training = figures.training_curves(REPORTS / "training", ours)

@@ -8,7 +8,9 @@ project that it imports, directly or not, and the data files that these modules 
 import ast
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 
 def fingerprint(
@@ -35,18 +37,35 @@ def fingerprint(
         name, path = pending.pop()
         if path in seen:
             continue
-        tree = ast.parse(path.read_bytes(), filename=str(path))
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for imported in set(_imports(tree, package)) - ignore:
+        module = _module(path.read_bytes(), package, str(path))
+        for imported in module.imports - ignore:
             found = _find(imported, roots)
             if found:
                 pending.append((imported, found))
-        _drop_docstrings(tree)
-        seen[path] = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-        for data in _data_files(tree, path.parent):
-            seen[data] = hashlib.sha256(data.read_bytes()).hexdigest()
+        seen[path] = module.digest
+        for data in (path.parent / file for file in module.files):
+            if data.is_file():
+                seen[data] = hashlib.sha256(data.read_bytes()).hexdigest()
     lines = sorted(f"{digest}  {_relative(path, roots)}" for path, digest in seen.items())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+class _Module(NamedTuple):
+    """What a fingerprint takes of one module."""
+
+    digest: str
+    imports: frozenset[str]
+    files: frozenset[str]  # strings that may name a data file beside it
+
+
+@cache  # most modules are behind most stages
+def _module(source: bytes, package: str, filename: str) -> _Module:
+    tree = ast.parse(source, filename=filename)
+    imports = frozenset(_imports(tree, package))
+    _drop_docstrings(tree)
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return _Module(digest, imports, frozenset(_file_names(tree)))
 
 
 def _find(name: str, roots: Sequence[Path]) -> Path | None:
@@ -83,14 +102,12 @@ def _drop_docstrings(tree: ast.AST) -> None:
             node.body = node.body[1:]
 
 
-def _data_files(tree: ast.AST, folder: Path) -> Iterator[Path]:
+def _file_names(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             name = node.value
             if Path(name).suffix not in ("", ".py") and "\0" not in name and len(name) < 200:
-                path = folder / name
-                if path.is_file():
-                    yield path
+                yield name
 
 
 def _relative(path: Path, roots: Sequence[Path]) -> str:

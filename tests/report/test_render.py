@@ -31,7 +31,7 @@ PARAMETERS = {"codec": {"width": 192}, "models": {"ecc-1": {"lmbda": 6.0}}}
 def write_tables(folder, scores, codecs, test_sets, sources=(), pairs=()):
     """What workflow/aggregate.py writes."""
     names = codecs["codec"].tolist()
-    rated = rate_distortion.with_rate(codecs[codecs["kind"] != "ablation"])
+    rated = rate_distortion.with_rate(codecs)
     arguments = (test_sets, METRICS, CONFIG)
     tables = {
         "rd": rate_distortion.rd_table(scores, names, *arguments),
@@ -82,16 +82,23 @@ def test_numbers_of_the_tables_stand_in_the_report(scores, tmp_path):
     assert "Nothing: every source" in text
 
 
-def test_ablations_stand_in_their_own_section_alone(scores, make_scores, tmp_path):
+def test_ablations_have_a_section_for_each_full_model(scores, make_scores, tmp_path):
     full = make_scores("full", [(1.0, 2.0), (2.0, 3.0), (4.0, 4.0)])
     less = make_scores("less", [(1.5, 2.0), (3.0, 3.0), (6.0, 4.0)])
-    codecs = pd.concat([about("ecc", "opus"), about("full", "less", kind="ablation")])
-    scores = pd.concat([scores, full, less])
-    write_tables(tmp_path, scores, codecs, ["default"], pairs=[("less", "full")])
+    write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
+    folder, codecs = tmp_path / "ablations" / "full", about("full", "less")
+    folder.mkdir(parents=True)
+    rows = pd.concat([full, less])
+    points = rate_distortion.rd_table(rows, ["full", "less"], ["default"], METRICS, CONFIG)
+    rate_distortion.mark_rates(points, codecs).to_csv(folder / "rd.csv", index=False)
+    table = pair_table(rows, [("less", "full")], ["default"], METRICS, CONFIG)
+    table.to_csv(folder / "bd_rate.csv", index=False)
+    budget = codecs[["codec", "label"]].assign(steps=300, crops=8, seed=0, lmbda="4 16")
+    budget.to_csv(folder / "codecs.csv", index=False)
     before, _, section = render(tmp_path, [], METRICS, CONFIG, {}).partition("## Ablations\n")
     assert "LESS" not in before and "FULL" not in before
     assert "| LESS    | 50.0 [50.0, 50.0] %, overlap 100 %" in section
-    assert section.startswith("\nFULL, trained anew")
+    assert "### FULL: 300 steps of 8 crops, λ 4, 16\n" in section
 
 
 def test_a_pair_has_a_row_for_each_test_set(scores, tmp_path):

@@ -52,9 +52,7 @@ def render(
     codecs = tables["codecs"]
     labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
     figures = sorted(path.stem for path in (reports / "figures").glob("*.png"))
-    kinds = dict(zip(codecs["codec"], codecs["kind"], strict=True))
-    ablated, compared = (tables[name]["codec"].map(kinds) == "ablation" for name in ("rd", "pairs"))
-    rd, ablations = tables["rd"][~ablated], tables["pairs"][compared]
+    rd = tables["rd"]
     test_sets = [
         {
             "name": name,
@@ -89,17 +87,11 @@ def render(
         metrics=[METRIC_LABELS.get(metric, metric) for metric in metrics],
         test_sets=test_sets,
         averages=average_pivot(tables["bd_rate"], codecs, metrics),
-        pairs=pair_pivot(tables["pairs"][~compared], metrics, labels),
-        pair_averages=pair_averages(tables["pairs"][~compared], metrics, labels),
+        pairs=pair_pivot(tables["pairs"], metrics, labels),
+        pair_averages=pair_averages(tables["pairs"], metrics, labels),
         akima=None if pd.isna(akima) else f"{akima:.2g}",
         ablations=[
-            {
-                "test_set": name,
-                "full": labels[rows["anchor"].iloc[0]],
-                "bd_rate": bd_rate_pivot(rows, metrics, labels, by="codec"),
-                "points": points_table(_of(tables["rd"][ablated], name), metrics, labels),
-            }
-            for name, rows in ablations.groupby("test_set", sort=False)
+            _ablations(folder, metrics) for folder in sorted((reports / "ablations").glob("*"))
         ],
         figures=figures,
         highest_kbps=HIGHEST_KBPS,
@@ -116,14 +108,33 @@ def render(
         },
         absent=markdown(tables["absent"]),
         failures=markdown(failures),
-        scored=int(tables["rd"]["n"].sum()),
-        failed=int(tables["rd"]["failures"].sum()),
+        scored=int(rd["n"].sum()),
+        failed=int(rd["failures"].sum()),
         sources=source_table(sources),
         codecs=markdown(ran[["codec", "label", "kind", "rate", "version"]]),
         taxonomy=markdown(taxonomy()),
         packages=markdown(_packages()),
         parameters=_yaml(parameters),
     )
+
+
+def _ablations(folder: Path, metrics: Sequence[str]) -> dict[str, Any]:
+    """The ablations of one full model, from the tables that workflow/aggregate.py wrote."""
+    rd, bd, codecs = (read_table(folder / f"{name}.csv") for name in ("rd", "bd_rate", "codecs"))
+    labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
+    full = codecs[codecs["codec"] == folder.name].iloc[0]
+    return {
+        "figure": f"ablations_{folder.name}",
+        "full": full,
+        "test_sets": [
+            {
+                "name": name,
+                "bd_rate": bd_rate_pivot(rows, metrics, labels, by="codec"),
+                "points": points_table(_of(rd, name), metrics, labels),
+            }
+            for name, rows in bd.groupby("test_set", sort=False)
+        ],
+    }
 
 
 def points_table(rd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> str:
