@@ -5,7 +5,6 @@ what is wrong with arguments and files.
 """
 
 import functools
-import importlib.util
 import shutil
 import sys
 import tempfile
@@ -88,7 +87,6 @@ def encode(
 
     @functools.cache
     def load() -> "EccCodec":
-        _skip_compressai_package()
         from ecc.codecs.ecc import EccCodec
         from ecc.model.weights import ModelError, find_model
 
@@ -150,7 +148,6 @@ def decode(
 
     @functools.cache
     def load(model_id: bytes) -> "EccCodec":
-        _skip_compressai_package()
         from ecc.codecs.ecc import EccCodec
         from ecc.model.weights import ModelError, find_model, find_model_by_id
 
@@ -216,7 +213,6 @@ def inspect(
     console = Console()
     console.print(facts)
 
-    _skip_compressai_package()
     from ecc.codecs.ecc import EccCodec
     from ecc.model.weights import ModelError, find_model, find_model_by_id
 
@@ -269,7 +265,6 @@ def show_models(models: Models = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    _skip_compressai_package()
     from ecc.model.weights import ModelError, list_models, load_model, models_folder
     from ecc.stream import ID_BYTES
 
@@ -309,7 +304,6 @@ def bench(
     from rich.console import Console
     from rich.table import Table
 
-    _skip_compressai_package()
     from ecc import audio
     from ecc.bench import PARTS, measure, speechlike
     from ecc.codecs.ecc import EccCodec
@@ -464,18 +458,3 @@ def _output(target: str, suffix: str) -> Iterator[Path]:
             yield path
     except OSError as error:
         raise _Failure(f"{target}: {error.strerror}") from None
-
-
-def _skip_compressai_package() -> None:
-    """Import CompressAI's entropy models without the rest of it.
-
-    `import compressai` imports PyTorch Geometric and all else that any of its models might need,
-    which takes twice as long as all that coding needs. Its package stays empty here but for the
-    two functions that its entropy models ask it for; fit for a process that only codes.
-    """
-    spec = importlib.util.find_spec("compressai")
-    if "compressai" in sys.modules or spec is None:
-        return
-    package = importlib.util.module_from_spec(spec)
-    vars(package).update(available_entropy_coders=lambda: ["ans"], get_entropy_coder=lambda: "ans")
-    sys.modules["compressai"] = package

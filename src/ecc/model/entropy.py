@@ -29,8 +29,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
-from compressai.entropy_models import EntropyBottleneck, GaussianConditional
-from compressai.ops import LowerBound
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -38,6 +36,7 @@ from ecc.model import rans
 from ecc.model.config import SCALES, EntropyConfig
 from ecc.model.exact import STEP, FixedAttention, FixedTable, FixedTaps, fixed
 from ecc.model.layers import LevelTable
+from ecc.model.priors import EntropyBottleneck, GaussianConditional, LowerBound
 
 SCALE_MIN, SCALE_MAX = 0.11, 64.0
 SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)
