@@ -19,9 +19,9 @@ from ecc.model.folders import data_folder
 from ecc.model.layers import LevelTable, trunk
 from ecc.model.transform import Analysis, Spectrum
 
-# Features in one unit of y as training starts, before gains: the error that Lyra's quantizer leaves
-# is that of a step of 8 at 3.2 kbit/s, and the lower levels of a model are for less.
-UNIT = 10.0
+# Features in one unit of y as training starts, before the gains of the levels, whose mean is 1: the
+# error that Lyra's quantizer leaves is that of a step of 8 at 3.2 kbit/s.
+UNIT = 6.0
 
 
 def lyra_folder() -> Path:
