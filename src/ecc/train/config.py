@@ -43,7 +43,7 @@ class TrainConfig(Config):
     rate_ramp: Annotated[float, Field(ge=0, le=1)] = 0.2  # share of the steps
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    bf16: bool = True
+    bf16: bool = True  # where the hardware has it
     seed: int = 0
     valid_crops: Annotated[int, Field(ge=1)] = 32
     valid_steps: Annotated[int, Field(ge=1)] = 1000  # steps from one validation to the next
