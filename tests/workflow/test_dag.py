@@ -8,11 +8,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from ecc import params
 from ecc.data.corpus import COLUMNS, build
+from ecc.model.config import CodecConfig
+from ecc.train.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 FAKES = Path(__file__).with_name("fake_stages.py")
@@ -210,26 +215,29 @@ def test_preflight_names_what_is_trained_why_and_how_long(
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "duration"),
+    ("patch", "duration"),
     [
-        ("steps: 100", "steps: 3600", "about 2.0 h"),
-        ("processes: 2", "processes: 1", "about 2 min"),  # 1.7
-        ("batch: 10", "batch: 30", "about 10 min"),
-        ("frames: 50", "frames: 100", "about 7 min"),  # 6.7
-        ("optimizer: adam", "optimizer: muon", "about 7 min"),  # twice
-        ("learning_rate: 0.001", "learning_rate: 0.002", "about 3 min"),
-        ("width: 64", "width: 72", "nobody has measured how long it takes"),
+        ({}, "about 3 min"),
+        ({"train": {"steps": 3600}}, "about 2.0 h"),
+        ({"train": {"processes": 1}}, "about 2 min"),  # 1.7
+        ({"train": {"batch": 30}}, "about 10 min"),
+        ({"train": {"crop": {"frames": 100}}}, "about 7 min"),  # 6.7
+        ({"train": {"optimizer": "muon"}}, "about 7 min"),  # twice
+        ({"train": {"learning_rate": 0.002}}, "about 3 min"),
+        ({"codec": {"transform": {"width": 72}}}, "nobody has measured how long it takes"),
     ],
 )
 def test_preflight_knows_what_a_step_costs(
-    preflight: Callable[[], list[str]], fresh: Clone, old: str, new: str, duration: str
+    finished: Clone, monkeypatch: pytest.MonkeyPatch, patch: dict[str, Any], duration: str
 ) -> None:
-    fresh.edit(old, new)
-    lines = preflight()
-    training = [line for line in lines if line.startswith("TRAIN ")]
-    assert len(training) == 4
-    assert all(line.endswith(duration) for line in training if "coded" not in line)
-    assert any(line.startswith("Training takes") for line in lines) == (old != "width: 64")
+    monkeypatch.syspath_prepend(ROOT / "workflow")
+    monkeypatch.chdir(finished.path)
+    preflight = importlib.import_module("preflight")
+    values = YAML(typ="safe").load(PARAMS)
+    params.apply_patch(values, patch)
+    model = None, CodecConfig(**values["codec"]), TrainConfig(**values["train"])
+    study = SimpleNamespace(token_models={}, model=lambda name: model)
+    assert preflight.duration(preflight.training_seconds(study, "ecc-1")) == duration
 
 
 def test_preflight_names_a_new_model(preflight: Callable[[], list[str]], fresh: Clone) -> None:
