@@ -87,6 +87,26 @@ def test_ablations_differ_from_the_full_model_in_what_is_ablated_alone(tmp_path:
     assert "valid" not in study.coded_by("ecc")
 
 
+def test_ablations_on_lyras_latent_differ_from_the_full_model_of_their_seed(tmp_path: Path) -> None:
+    study = params("lyra-ablations", tmp_path)
+    anchors = {name: study.codecs[name].anchor for name in study.study.codecs if name != "ecc"}
+    full = [name for name, anchor in anchors.items() if anchor is None]
+    seeds = {study.model(name)[2].seed for name in full}
+    assert len(seeds) == len(full) == 3
+    changes = set()
+    for name, anchor in anchors.items():
+        if anchor:
+            (model, codec, train), (whole, whole_codec, whole_train) = map(
+                study.model, (name, anchor)
+            )
+            assert (model.lmbda, train) == (whole.lmbda, whole_train)
+            assert (codec.transform, codec.levels) == (whole_codec.transform, whole_codec.levels)
+            assert codec.entropy != whole_codec.entropy
+            changes.add((whole_train.seed, codec.entropy.model_dump_json()))
+    assert len(changes) == len(anchors) - len(full)
+    assert len(changes) % len(full) == 0
+
+
 @pytest.mark.parametrize("preset", ["tiny", "paper"])
 def test_models_have_names_of_their_own(preset: str, tmp_path: Path) -> None:
     study, default = params(preset, tmp_path), load(ROOT / "params.yaml")
@@ -105,6 +125,7 @@ def test_unknown_preset_names_the_known(tmp_path: Path) -> None:
     done = apply("huge", tmp_path)
     assert done.returncode == 1
     assert (
-        done.stderr.strip() == "no preset 'huge'; known are: ablations, default, lyra, paper, tiny"
+        done.stderr.strip()
+        == "no preset 'huge'; known are: ablations, default, lyra, lyra-ablations, paper, tiny"
     )
     assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
