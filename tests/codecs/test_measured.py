@@ -14,7 +14,7 @@ from ecc.audio import to_int16
 from ecc.codecs.base import from_int16
 from ecc.data.speech import read_clip
 from ecc.evaluate.alignment import estimate_delay, remove_delay
-from ecc.evaluate.scores import pesq_wb
+from ecc.evaluate.metrics import pesq_wb
 
 SPEECH = Path(__file__).parents[2] / "data" / "speech"
 SOURCES = [f"asterisk-core-sounds-{language}-g722" for language in ("es", "it", "ru")]

@@ -20,7 +20,8 @@ from ecc.data.fetch import fetch
 from ecc.data.speech import read_clip
 from ecc.evaluate.alignment import estimate_delay, remove_delay
 from ecc.evaluate.coding import decode_streams, encode_test_sets, records
-from ecc.evaluate.scores import pesq_wb, score_codec, visqol
+from ecc.evaluate.metrics import pesq_wb, visqol
+from ecc.evaluate.scores import score_codec
 
 ROOT = Path(__file__).parents[2]
 

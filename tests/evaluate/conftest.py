@@ -35,7 +35,7 @@ class Toy(Codec):
 @pytest.fixture(scope="session", autouse=True)
 def workers():
     """Load what the processes of all tests need once, into the server that they are forked from."""
-    list(spread(scores._version, ["estoi"], 1, ""))
+    list(spread(scores._version, ["estoi"], 1, "", scores.HEAVY))
 
 
 @dataclass

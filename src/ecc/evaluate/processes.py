@@ -21,18 +21,24 @@ THREAD_VARIABLES = (
 
 
 def spread(
-    function: Callable[[Job], Result], jobs: Sequence[Job], workers: int, title: str
+    function: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    workers: int,
+    title: str,
+    preload: Sequence[str] = (),
 ) -> Iterator[Result]:
     """`function(job)` for every job, as they finish, from at most `workers` processes.
 
     `function` is a module's own and its exceptions end the run. The processes are fresh: they
     share nothing with this one, and numeric libraries in them use one thread, so that a result
-    depends neither on the number of workers nor on what this process did before.
+    depends neither on the number of workers nor on what this process did before. `preload` names
+    modules that `function` imports when it is called: they are loaded once for all processes, and
+    not in this one.
     """
     if not jobs:
         return
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([function.__module__])
+    context.set_forkserver_preload([function.__module__, *preload])
     with _single_threaded():
         pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context)
         try:
