@@ -58,8 +58,8 @@ def main() -> None:
 
 
 def _budgets(study: params.Params, codecs: Sequence[str]) -> pd.DataFrame:
-    """What the models of each of `codecs` were trained with; nothing for one that is a codec of
-    this list with other arguments."""
+    """What the models of each of `codecs` were trained with, all its models together; nothing for
+    one that has the models of another."""
     rows = []
     for name in codecs:
         variant = study.codecs[name].variant
@@ -67,13 +67,12 @@ def _budgets(study: params.Params, codecs: Sequence[str]) -> pd.DataFrame:
         rows.append(
             {
                 "codec": name,
-                "steps": sum(train.steps for _, _, train in models) or None,
-                "crops": models[0][2].batch * models[0][2].processes if models else None,
-                "seed": models[0][2].seed if models else None,
+                "steps": sum(train.steps for _, _, train in models),
+                "crops": max((train.processes * train.batch for _, _, train in models), default=0),
                 "lmbda": " ".join(f"{v:g}" for model, _, _ in models for v in model.levels),
             }
         )
-    return pd.DataFrame(rows).astype({"steps": "Int64", "crops": "Int64", "seed": "Int64"})
+    return pd.DataFrame(rows)
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:

@@ -93,7 +93,7 @@ def test_ablations_have_a_section_for_each_full_model(scores, make_scores, tmp_p
     rate_distortion.mark_rates(points, codecs).to_csv(folder / "rd.csv", index=False)
     table = pair_table(rows, [("less", "full")], ["default"], METRICS, CONFIG)
     table.to_csv(folder / "bd_rate.csv", index=False)
-    budget = codecs[["codec", "label"]].assign(steps=300, crops=8, seed=0, lmbda="4 16")
+    budget = codecs[["codec", "label"]].assign(steps=300, crops=8, lmbda="4 16")
     budget.to_csv(folder / "codecs.csv", index=False)
     before, _, section = render(tmp_path, [], METRICS, CONFIG, {}).partition("## Ablations\n")
     assert "LESS" not in before and "FULL" not in before

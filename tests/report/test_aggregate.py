@@ -1,0 +1,71 @@
+"""The script behind the stage `aggregate`, on scores of no codec."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from ecc.params import apply_patch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def aggregate(tmp_path, monkeypatch, make_scores):
+    """aggregate(codec, ...) -> the rows of reports/rd.csv, of a study with these codecs."""
+    monkeypatch.chdir(tmp_path)
+    content = YAML(typ="safe").load(ROOT / "params.yaml")
+    apply_patch(content, YAML(typ="safe").load(ROOT / "workflow/presets/ablations.yaml"))
+    content["study"]["test_sets"] = ["english"]
+    content["score"]["metrics"] = ["pesq_wb", "visqol", "estoi"]
+    content["report"]["bootstrap"] = 100
+    main = runpy.run_path(str(ROOT / "workflow/aggregate.py"))["main"]
+
+    def write(path, text):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text, encoding="utf-8")
+
+    def run(*codecs):
+        content["study"]["codecs"] = list(codecs)
+        YAML().dump(content, Path("params.yaml"))
+        write("data/corpus/sources.json", "[]")
+        for number, codec in enumerate(codecs):
+            about = {"codec": codec, "label": codec.upper(), "version": "1", "available": True}
+            about |= {"rate": "measured", "reason": None}
+            write(f"data/streams/{codec}/codec.json", json.dumps(about))
+            points = [(kbps * (1 + number), kbps) for kbps in (1.0, 2.0, 4.0)]
+            table = make_scores(codec, points, test_set="english")
+            write(f"data/scores/{codec}.csv", table.to_csv(index=False))
+        main()
+        return pd.read_csv("reports/rd.csv")
+
+    return run
+
+
+def test_ablations_are_compared_with_their_full_model_alone(aggregate):
+    rd = aggregate("ecc", "ablation-full", "ablation-no-lrp", "ablation-skip-9")
+    assert set(rd["codec"]) == {"ecc"}
+    assert pd.read_csv("reports/bd_rate.csv").empty
+    folder = Path("reports/ablations/ablation-full")
+    bd = pd.read_csv(folder / "bd_rate.csv").query("metric == 'pesq_wb'").set_index("codec")
+    assert list(bd["anchor"].unique()) == ["ablation-full"]
+    # Twice the rate of ECC's points is 2, three times 3: half as much again, and twice as much.
+    assert bd["bd_rate"].to_dict() == pytest.approx({"ablation-no-lrp": 50, "ablation-skip-9": 100})
+    assert set(pd.read_csv(folder / "rd.csv")["codec"]) == {"ablation-full", *bd.index}
+    codecs = pd.read_csv(folder / "codecs.csv").set_index("codec")
+    assert codecs.loc["ablation-full", ["steps", "crops", "lmbda"]].tolist() == [
+        1500,
+        8,
+        "4 16 64 256",
+    ]
+    assert codecs.loc["ablation-skip-9", "steps"] == 0  # the full model's own, with other arguments
+
+
+def test_a_study_without_ablations_keeps_what_came_of_them(aggregate):
+    aggregate("ecc", "ablation-full", "ablation-no-lrp")
+    before = Path("reports/ablations/ablation-full/bd_rate.csv").read_text()
+    assert set(aggregate("ecc", "opus")["codec"]) == {"ecc", "opus"}
+    assert Path("reports/ablations/ablation-full/bd_rate.csv").read_text() == before
