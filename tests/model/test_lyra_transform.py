@@ -22,7 +22,7 @@ from ecc.model.config import (
 from ecc.model.lyra_transform import UNIT, lyra_folder
 from ecc.model.weights import ModelError, load_model, save_model
 from ecc.train.config import TrainConfig
-from ecc.train.trainer import Run, train
+from ecc.train.trainer import FINE_TUNING, Run, _optimizers, train
 
 LMBDA = [2.0, 8.0, 32.0]
 SPEC = "ecc.codecs.ecc:EccCodec"
@@ -33,7 +33,7 @@ def weights(models, folder, monkeypatch):
     monkeypatch.setenv("ECC_LYRA", str(folder))
 
 
-def make_codec(analysis: int = 1, synthesis: int = 1) -> ECC:
+def make_codec(analysis: int = 1, synthesis: int = 1, tuned: bool = False) -> ECC:
     """A small untrained codec."""
     torch.manual_seed(0)
     transform = TransformConfig(
@@ -44,6 +44,7 @@ def make_codec(analysis: int = 1, synthesis: int = 1) -> ECC:
         analysis_blocks=analysis,
         synthesis_blocks=synthesis,
         attention=0,
+        tune_decoder=tuned,
     )
     entropy = EntropyConfig(width=16, z_channels=4)
     codec = ECC(CodecConfig(transform=transform, entropy=entropy, levels=len(LMBDA)))
@@ -129,6 +130,37 @@ def test_gradients_reach_all_weights_but_lyras(analysis, synthesis, voice):
     (x_hat.square().mean() + codec.kbps(bits, x.shape[1]).mean()).backward()
     assert x_hat.shape == x.shape
     assert all(parameter.grad.abs().max() > 0 for parameter in names.values())
+
+
+def test_a_tuned_decoder_is_trained_stored_and_heard(models, voice, tmp_path, monkeypatch):
+    codec, x = make_codec(tuned=True), torch.from_numpy(voice(0.64))[None]
+    given = make_codec().transform.decoder(torch.ones(1, 4, FEATURES))
+    assert torch.equal(codec.transform.decoder(torch.ones(1, 4, FEATURES)), given)
+    tuned = dict(codec.transform.decoder.named_parameters())
+    codec(x, torch.tensor([0]))[0].square().mean().backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in tuned.values())
+    with torch.no_grad():
+        for parameter in tuned.values():
+            parameter.mul_(0.9)
+    path = tmp_path / "m.safetensors"
+    save_model(codec, path, "m", LMBDA, {})
+    loaded = load_model(path).codec
+    for name, parameter in loaded.transform.decoder.named_parameters():
+        assert torch.equal(parameter, tuned[name])
+    monkeypatch.setattr(LyraModels, "synthesize", None)
+    y_hat, level = torch.randn(1, 4, FEATURES).round(), torch.tensor([1])
+    expected = codec.train().transform.synthesise(y_hat, level)
+    torch.testing.assert_close(loaded.transform.synthesise(y_hat, level), expected)
+
+
+def test_a_tuned_decoder_takes_smaller_steps_than_the_rest():
+    codec = make_codec(tuned=True)
+    optimizers = _optimizers(codec, TrainConfig(steps=1), torch.float32)
+    groups = [group for one in optimizers for group in one.param_groups]
+    shares = {id(p): group.get("share", 1.0) for group in groups for p in group["params"]}
+    for name, parameter in codec.named_parameters():
+        if parameter.requires_grad:
+            assert shares[id(parameter)] == (FINE_TUNING if ".decoder." in name else 1.0)
 
 
 def test_a_copy_shares_lyras_models(voice):

@@ -20,6 +20,7 @@ class TransformConfig(Config):
     """
 
     kind: Literal["stft", "lyra"] = "stft"  # what is around the networks
+    tune_decoder: bool = False  # that of Lyra is trained on, and part of the model
     n_fft: Annotated[int, Field(ge=64, le=4096)] = 640
     hop: Annotated[int, Field(ge=16, le=2048)] = 160
     stack: Annotated[int, Field(ge=1, le=8)] = 2  # STFT frames in one latent frame

@@ -93,7 +93,8 @@ class LyraTransform(nn.Module):
 
     The models of Lyra's authors encode, and decode what is heard. In training a port of their
     decoder, through which the gradient passes, stands in for it. Their weights are no part of
-    the state of this module.
+    the state of this module; with `tune_decoder` training goes on with those of the decoder, which
+    then are, and the port is what is heard.
 
     Raises:
         CodecUnavailable: Lyra's weights, or the package that runs them, are missing.
@@ -112,6 +113,9 @@ class LyraTransform(nn.Module):
         from ecc.model.lyragan import LyraGan  # imports the package that has just been found
 
         self.decoder = LyraGan(self.folder)
+        self.tuned = config.tune_decoder
+        if self.tuned:
+            self.decoder.make_trainable()
         self.g_a = LyraAnalysis(config, levels)
         self.g_s = LyraSynthesis(config, levels)
 
@@ -129,7 +133,7 @@ class LyraTransform(nn.Module):
     def synthesise(self, y_hat: Tensor, level: Tensor) -> Tensor:
         """y_hat [B, T, channels] and levels [B] -> samples [B, T * samples_per_frame]."""
         features: Tensor = self.g_s(y_hat, level)
-        if self.training:
+        if self.training or self.tuned:
             x_hat: Tensor = self.decoder(features)
             return x_hat.float()
         models, sequences = lyra_models(self.folder), features.detach().cpu().numpy()

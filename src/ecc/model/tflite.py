@@ -151,7 +151,8 @@ class Step(NamedTuple):
 class StreamingGraph(nn.Module):
     """The graph of a TFLite file, over sequences: frames [B, T, C] -> frames [B, T', C'].
 
-    Weights are those of the file, dequantized, and no part of the state dict. Activations that the
+    Weights are those of the file, dequantized, and no part of the state dict, unless
+    `make_trainable` makes parameters of them. Activations that the
     graph holds in 8 bits are clipped to their range but not rounded. Frame t of the output
     depends on no frame of the input after it.
 
@@ -166,6 +167,13 @@ class StreamingGraph(nn.Module):
         self.layers = nn.ModuleList(step.layer for step in steps)
         self.wiring = [(step.inputs, step.output) for step in steps]
         self.source, self.result = graph.source, graph.resolve(graph.result)
+
+    def make_trainable(self) -> None:
+        """Weights and biases become parameters, which start as those of the file."""
+        for layer in self.layers:
+            for name, values in list(layer.named_buffers()):
+                delattr(layer, name)
+                layer.register_parameter(name, nn.Parameter(values))
 
     def forward(self, x: Tensor) -> Tensor:
         """Frames [B, T, C] -> frames [B, T', C']."""

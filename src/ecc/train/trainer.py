@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,11 +28,15 @@ from tqdm import tqdm
 from ecc.files import atomic_path
 from ecc.model.codec import ECC
 from ecc.model.config import CodecConfig
+from ecc.model.lyra_transform import LyraTransform
 from ecc.model.weights import save_model
 from ecc.train.config import TrainConfig
 from ecc.train.crops import Crops
 from ecc.train.loss import Distortion
 from ecc.train.muon import Muon
+
+# Share of the learning rate for weights that others have trained.
+FINE_TUNING = 0.05
 
 
 class TrainingDivergedError(Exception):
@@ -171,7 +176,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.codec.parameters(), config.clip_norm)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, self.step)
+                group["lr"] = group.get("share", 1.0) * learning_rate(config, self.step)
             optimizer.step()
         self.average.update_parameters(self.codec)
         return {"train/loss": loss.item(), "train/kbps": kbps.item()}
@@ -272,9 +277,15 @@ def _optimizers(
     inner: list[Tensor] = []
     if config.optimizer == "muon":
         inner = [layer.weight for layer in codec.modules() if isinstance(layer, nn.Linear)]
-    chosen = {id(parameter) for parameter in inner}
+    tuned: list[Tensor] = []
+    if isinstance(codec.transform, LyraTransform):
+        tuned = list(codec.transform.decoder.parameters())
+    chosen = {id(parameter) for parameter in (*inner, *tuned)}
     rest = [p for p in codec.parameters() if p.requires_grad and id(p) not in chosen]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(rest, lr=0.0, betas=(0.9, 0.99))]
+    groups: list[dict[str, Any]] = [{"params": rest}]
+    if tuned:
+        groups.append({"params": tuned, "share": FINE_TUNING})
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(groups, lr=0.0, betas=(0.9, 0.99))]
     if inner:
         optimizers.append(Muon(inner, dtype=precision))
     return optimizers
