@@ -24,7 +24,7 @@ def main(codec: str) -> None:
             speech=Path("data/speech"),
             metrics=study.score.metrics,
             out=Path("data/scores") / f"{codec}.csv",
-            journal=Path("data/cache/scores") / f"{codec}.jsonl",
+            journal=Path("data/journals") / f"{codec}.jsonl",
             workers=study.score.workers,
         )
     except (OSError, ValueError) as error:

@@ -67,34 +67,43 @@ def test_one_row_for_every_utterance(coded):
 def test_nothing_is_scored_twice(coded):
     table = score(coded)
     journal = coded.root / "cache" / "toy.jsonl"
-    lines = journal.read_text().splitlines()
-    assert len(lines) == 2 * 8
-    # As a killed run leaves it. A remembered score is believed: its line is made a wrong one.
-    known, value = lines[0].rsplit(" ", 1)
-    journal.write_text("\n".join([f"{known} 4.5678}}", *lines[1:9], lines[9][:20]]))
+    before = journal.read_text()
+    lines = before.splitlines()
+    assert len(lines) == 8
+    # As a killed run leaves it. A remembered score is believed: one is made a wrong one.
+    entry = json.loads(lines[0])
+    (value, key) = min((value, key) for key, value in entry["scores"].items())
+    entry["scores"][key] = 4.5678
+    journal.write_text("\n".join([lines[3], json.dumps(entry), lines[1], lines[2][:20]]))
     again = score(coded)
-    assert len(journal.read_text().splitlines()) == 2 * 8
+    after = journal.read_text().splitlines()
+    assert after == [json.dumps(entry), *lines[1:]]
     metrics = ["pesq_wb", "estoi"]
     differences = (again[metrics] - table[metrics]).abs().fillna(0).to_numpy()
     assert np.count_nonzero(differences) == 1
-    assert math.isclose(differences.max(), abs(4.5678 - float(value[:-1])))
+    assert math.isclose(differences.max(), abs(4.5678 - value))
     score(coded, metrics=("estoi",))
-    assert len(journal.read_text().splitlines()) == 2 * 8
+    assert journal.read_text().splitlines() == after
 
 
-def keys(path):
-    """The keys of a journal's lines, in order."""
-    return [json.loads(line)["key"] for line in path.read_text().splitlines()]
+def entries(path):
+    """What a journal holds: scores by metric and version, by signals."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    found = {line["signals"]: line["scores"] for line in lines}
+    assert len(found) == len(lines)
+    return found
 
 
 def test_a_metric_that_is_added_is_all_that_is_scored(coded):
     table = score(coded, metrics=("pesq_wb",))
     journal = coded.root / "cache" / "toy.jsonl"
-    before = journal.read_text()
+    before = entries(journal)
     both = score(coded, metrics=("pesq_wb", "log_mel_distance"))
-    added = keys(journal)[8:]
-    assert journal.read_text().startswith(before)
-    assert len(added) == 8 and all(key.startswith("log_mel_distance ") for key in added)
+    after = entries(journal)
+    assert before.keys() == after.keys()
+    for signals, found in after.items():
+        assert [key.split()[0] for key in found] == ["pesq_wb", "log_mel_distance"]
+        assert found.items() > before[signals].items()
     pd.testing.assert_series_equal(both["pesq_wb"], table["pesq_wb"])
 
 
@@ -103,24 +112,31 @@ def test_equal_decodes_are_scored_once(coded):
         shutil.copy(path.parents[1] / "fine" / path.name, path)
     table = score(coded, metrics=("pesq_wb",)).set_index(["test_set", "utterance"])
     journal = coded.root / "cache" / "toy.jsonl"
-    assert len(keys(journal)) == len(set(keys(journal))) == 4
+    assert len(entries(journal)) == 4
     fine, coarse = (table.loc[table["point"] == point, "pesq_wb"] for point in ("fine", "coarse"))
     pd.testing.assert_series_equal(fine, coarse)
     assert fine.notna().sum() == 4
 
 
-def test_what_another_codec_was_scored_for_is_known(coded):
+def test_what_another_codec_was_scored_for_is_known(coded, monkeypatch):
+    def surveyed(work, jobs):
+        assert work is scores.survey_point or not jobs
+        return map(work, jobs)
+
     table = score(coded, codec="one")
-    (coded.root / "cache" / "half.jsonl").write_text('{"key": "pesq_wb')
+    (coded.root / "cache" / "half.jsonl").write_text('{"signals": "12')
+    monkeypatch.setattr(scores, "spread", lambda work, jobs, *more: surveyed(work, jobs))
     again = score(coded, codec="other")
-    assert (coded.root / "cache" / "other.jsonl").read_text() == ""
-    assert (coded.root / "cache" / "half.jsonl").read_text() == '{"key": "pesq_wb'
+    one, other = (coded.root / "cache" / f"{name}.jsonl" for name in ("one", "other"))
+    assert one.read_text() == other.read_text()
+    assert (coded.root / "cache" / "half.jsonl").read_text() == '{"signals": "12'
     pd.testing.assert_frame_equal(again, table)
 
 
 def test_references_are_scored_once_by_a_metric_that_hears_no_reference(coded):
     table = score(coded, metrics=("dnsmos", "log_mel_distance"))
-    assert len(keys(coded.root / "cache" / "toy.jsonl")) == 2 * 8 + 5
+    found = entries(coded.root / "cache" / "toy.jsonl").values()
+    assert sorted(map(len, found)) == [1] * 5 + [2] * 8
     good = table[table["reason"].isna()]
     assert good["dnsmos_reference"].nunique() == 4
     assert good.groupby(["test_set", "utterance"])["dnsmos_reference"].nunique().eq(1).all()

@@ -96,6 +96,7 @@ def decode(codec: str) -> None:
 
 def score(codec: str) -> None:
     put(f"data/scores/{codec}.csv", digest(f"data/decoded/{codec}"))
+    put(f"data/journals/{codec}.jsonl", digest(f"data/decoded/{codec}"))
 
 
 def diagnose(codec: str) -> None:

@@ -156,6 +156,7 @@ def test_changed_operating_points_code_one_codec_again(clone: Clone) -> None:
 
 
 def test_a_fresh_clone_rebuilds_all_but_the_weights(fresh: Clone, finished: Clone) -> None:
+    assert (fresh.path / "data/journals/ecc.jsonl").exists()
     ran = fresh.ran("dvc", "repro", "--quiet")
     assert {"fetch@debian", "encode@ecc", "decode@ecc", "score@ecc"} <= ran
     assert not ran & TRAINING

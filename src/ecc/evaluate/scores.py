@@ -21,8 +21,12 @@ from ecc.evaluate.alignment import estimate_delay, remove_delay
 from ecc.evaluate.coding import Row, one_line, read_table, records, write_table
 from ecc.evaluate.config import METRICS, MetricName
 from ecc.evaluate.processes import spread
+from ecc.files import atomic_path
 
 Samples = npt.NDArray[np.float32]
+
+Scores = dict[str, dict[str, float]]
+"""By signals (hash and delay), then by metric and version."""
 
 # Takes seconds to import: for the processes that score, not for the one that hands out the work.
 HEAVY = ("ecc.evaluate.metrics",)
@@ -47,7 +51,9 @@ def score_codec(
 
     `journal` (JSON lines) remembers every score under the hash of the two signals, the delay and
     the version of the metric, and so do the journals of other codecs beside it: a pair of signals
-    is not scored twice by a metric, whichever points it comes from, and a killed run goes on.
+    is not scored twice by a metric, whichever points it comes from, and a killed run goes on. At
+    the end it holds the signals of this codec, in order, and no others: it is a result too, which
+    others need not compute again.
     """
     about = json.loads((streams / "codec.json").read_text(encoding="utf-8"))
     keys = ["test_set", "point", "utterance"]
@@ -82,9 +88,10 @@ def score_codec(
         for pair in (pairs if blind else [])
     }  # fmt: skip
 
-    known: dict[str, float] = {}
-    for path in journal.parent.glob("*.jsonl"):
-        known |= _read_journal(path)
+    known: Scores = {}
+    for path in sorted(journal.parent.glob("*.jsonl")):
+        for signals, found in _read_journal(path).items():
+            known.setdefault(signals, {}).update(found)
     jobs: dict[str, Row] = {}
     waiting: dict[str, list[Row]] = {}
     for pair, asked in [
@@ -94,11 +101,12 @@ def score_codec(
         pair["scores"] = {}
         if pair["reason"]:
             continue
-        signals = f"{pair['digest']} {pair['delay']}"
-        pair["scores"] = {m: known[key] for m in asked if (key := _key(m, signals)) in known}
+        signals = pair["signals"] = f"{pair['digest']} {pair['delay']}"
+        found = known.setdefault(signals, {})
+        pair["scores"] = {m: found[key] for m in asked if (key := _key(m)) in found}
         missing = [metric for metric in asked if metric not in pair["scores"]]
         if missing:
-            job = jobs.setdefault(signals, {**pair, "signals": signals, "metrics": []})
+            job = jobs.setdefault(signals, {**pair, "metrics": []})
             job["metrics"] = list(dict.fromkeys([*job["metrics"], *missing]))
             waiting.setdefault(signals, []).append(pair)
     with _appended(journal) as lines:
@@ -106,10 +114,16 @@ def score_codec(
             for pair in waiting[result["signals"]]:
                 pair["scores"] |= result["scores"]
                 pair["reason"] = result["reason"]
-            for metric, value in result["scores"].items():
-                key = _key(metric, result["signals"])
-                lines.write(json.dumps({"key": key, "value": value}) + "\n")
+            found = {_key(metric): value for metric, value in result["scores"].items()}
+            known[result["signals"]] |= found
+            lines.write(_line(result["signals"], found))
             lines.flush()
+    current = [_key(metric) for metric in METRICS]
+    scored = {p["signals"] for p in (*pairs, *references.values()) if "signals" in p}
+    with atomic_path(journal) as temporary, temporary.open("w", encoding="utf-8") as lines:
+        for signals in sorted(scored):
+            if found := {key: known[signals][key] for key in current if key in known[signals]}:
+                lines.write(_line(signals, found))
 
     write_table(
         out,
@@ -216,7 +230,7 @@ def _reference_digest(pair: Row) -> str:
 def _digest(reference: Samples, decoded: Samples) -> str:
     digest = hashlib.sha256(reference.tobytes())
     digest.update(len(reference).to_bytes(8, "little") + decoded.tobytes())
-    return digest.hexdigest()
+    return digest.hexdigest()[:32]
 
 
 @cache
@@ -224,15 +238,22 @@ def _version(metric: MetricName) -> str:
     return importlib.metadata.version(METRICS[metric].distribution)
 
 
-def _key(metric: MetricName, signals: str) -> str:
-    return f"{metric} {_version(metric)} {signals}"
+def _key(metric: MetricName) -> str:
+    return f"{metric} {_version(metric)}"
 
 
-def _read_journal(path: Path) -> dict[str, float]:
-    """Scores by key, from the whole lines: the last may be half written, or being written."""
+def _line(signals: str, scores: Mapping[str, float]) -> str:
+    return json.dumps({"signals": signals, "scores": scores}) + "\n"
+
+
+def _read_journal(path: Path) -> Scores:
+    """What a journal holds in whole lines: the last may be half written, or being written."""
     content = path.read_bytes()
     entries = [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
-    return {entry["key"]: entry["value"] for entry in entries}
+    found: Scores = {}
+    for entry in entries:
+        found.setdefault(entry["signals"], {}).update(entry["scores"])
+    return found
 
 
 @contextmanager
