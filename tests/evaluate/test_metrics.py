@@ -76,4 +76,5 @@ def test_scores_are_the_same_every_time(voice):
 
 
 def test_every_metric_of_the_params_exists():
-    assert set(FUNCTIONS) == set(METRICS) == set(get_args(MetricName)) >= set(ScoreConfig().metrics)
+    assert set(FUNCTIONS) == set(METRICS) == set(get_args(MetricName))
+    assert set(METRICS) >= {*ScoreConfig().metrics, *LOWER_IS_BETTER}

@@ -32,6 +32,7 @@ METRICS: dict[MetricName, Metric] = {
 LOWER_IS_BETTER: frozenset[str] = frozenset(
     name for name, metric in METRICS.items() if metric.distance
 )
+"""Metrics that are distances; of all others more is better."""
 
 
 class ScoreConfig(Config):
