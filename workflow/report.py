@@ -8,8 +8,9 @@ import pandas as pd
 
 from ecc import params
 from ecc.files import atomic_path
-from ecc.report import diagnostics, figures
-from ecc.report.render import read_table, render
+from ecc.report import ablations, diagnostics, figures
+from ecc.report.rd import read_table
+from ecc.report.render import render
 
 REPORTS = Path("reports")
 
@@ -30,10 +31,8 @@ def main() -> None:
             drawn[f"rd_{test_set}_more"] = figures.rd_curves(of_set, metrics[3:], styles)
     if rd["kbps_estimated"].notna().any():
         drawn["rate_overhead"] = figures.rate_overhead(rd, styles)
-    for folder in sorted((REPORTS / "ablations").iterdir()):
-        compared, about = read_table(folder / "bd_rate.csv"), read_table(folder / "codecs.csv")
-        labels = dict(zip(about["codec"], about["label"], strict=True))
-        drawn[f"ablations_{folder.name}"] = figures.ablations(compared, metrics[:3], labels)
+    for compared in ablations.read(REPORTS / "ablations"):
+        drawn[f"ablations_{compared.name}"] = figures.ablations(compared.bd_rate, metrics[:3])
     codec = study.report.codec
     ours = [name for name, m in study.models.items() if m.variant == study.codecs[codec].variant]
     training = figures.training_curves(REPORTS / "training", ours)

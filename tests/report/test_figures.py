@@ -57,7 +57,8 @@ def test_ablations_have_a_row_each_and_a_colour_for_each_test_set(make_scores):
     pairs = [("no-lrp", "full"), ("no-skip", "full")]
     config = Report(bootstrap=100)
     table = pair_table(pd.concat(scores), pairs, ["a", "b"], METRICS, config)
-    figure = figures.ablations(table, METRICS, {"no-lrp": "No LRP", "no-skip": "No skip"})
+    table["label"] = table["codec"].map({"no-lrp": "No LRP", "no-skip": "No skip"})
+    figure = figures.ablations(table, METRICS)
     for axes in figure.axes:
         of_sets = [line for line in axes.get_lines() if not line.get_label().startswith("_")]
         assert [line.get_label() for line in of_sets] == ["a", "b"]

@@ -82,23 +82,48 @@ def test_numbers_of_the_tables_stand_in_the_report(scores, tmp_path):
     assert "Nothing: every source" in text
 
 
-def test_ablations_have_a_section_for_each_full_model(scores, make_scores, tmp_path):
-    full = make_scores("full", [(1.0, 2.0), (2.0, 3.0), (4.0, 4.0)])
-    less = make_scores("less", [(1.5, 2.0), (3.0, 3.0), (6.0, 4.0)])
+@pytest.fixture
+def write_ablations(make_scores, tmp_path):
+    """Writes the tables of a full model, and of one that takes `factor` of its rate."""
+
+    def write(full, label, factor):
+        points = [(1.0, 2.0), (2.0, 3.0), (4.0, 4.0)]
+        less = f"{full}-less"
+        rows = pd.concat(
+            [make_scores(full, points), make_scores(less, [(factor * r, q) for r, q in points])]
+        )
+        codecs = about(full, less).assign(label=[label, "LESS"], steps=300, crops=8, lmbda="4 16")
+        found = rate_distortion.rd_table(rows, [full, less], ["default"], METRICS, CONFIG)
+        folder = tmp_path / "ablations" / full
+        folder.mkdir(parents=True)
+        rate_distortion.mark_rates(found, codecs).to_csv(folder / "rd.csv", index=False)
+        pairs = pair_table(rows, [(less, full)], ["default"], METRICS, CONFIG)
+        pairs.to_csv(folder / "bd_rate.csv", index=False)
+        codecs.to_csv(folder / "codecs.csv", index=False)
+
+    return write
+
+
+def test_ablations_have_a_section_for_each_full_model(scores, write_ablations, tmp_path):
     write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
-    folder, codecs = tmp_path / "ablations" / "full", about("full", "less")
-    folder.mkdir(parents=True)
-    rows = pd.concat([full, less])
-    points = rate_distortion.rd_table(rows, ["full", "less"], ["default"], METRICS, CONFIG)
-    rate_distortion.mark_rates(points, codecs).to_csv(folder / "rd.csv", index=False)
-    table = pair_table(rows, [("less", "full")], ["default"], METRICS, CONFIG)
-    table.to_csv(folder / "bd_rate.csv", index=False)
-    budget = codecs[["codec", "label"]].assign(steps=300, crops=8, lmbda="4 16")
-    budget.to_csv(folder / "codecs.csv", index=False)
+    write_ablations("full", "FULL", 1.5)
+    write_ablations("other", "OTHER", 1.2)
     before, _, section = render(tmp_path, [], METRICS, CONFIG, {}).partition("## Ablations\n")
     assert "LESS" not in before and "FULL" not in before
     assert "| LESS    | 50.0 [50.0, 50.0] %, overlap 100 %" in section
+    assert "| LESS    | 20.0 [20.0, 20.0] %, overlap 100 %" in section
     assert "### FULL: 300 steps of 8 crops, λ 4, 16\n" in section
+    assert "### OTHER: " in section and "seeds" not in section
+
+
+def test_full_models_of_one_label_are_seeds_of_one_study(scores, write_ablations, tmp_path):
+    write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
+    for seed, factor in enumerate((1.5, 1.2, 0.9)):
+        write_ablations(f"full-{seed}", "FULL", factor)
+    _, _, section = render(tmp_path, [], METRICS, CONFIG, {}).partition("## Ablations\n")
+    assert section.count("### FULL: 300 steps") == 1 and "3 seeds" in section
+    assert "| LESS    | +20.0 % (−10.0 to +50.0)" in section
+    assert section.count("| LESS    | full-") == 0 and section.count("| LESS    |") > 3
 
 
 def test_a_pair_has_a_row_for_each_test_set(scores, tmp_path):

@@ -131,10 +131,10 @@ def rd_curves(rd: pd.DataFrame, metrics: Sequence[str], styles: Styles) -> Figur
     return figure
 
 
-def ablations(table: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> Figure:
-    """BD-rate of each ablation, with its 95 % interval, a panel for each metric and a colour for
-    each test set."""
-    names, test_sets = (list(table[key].unique()) for key in ("codec", "test_set"))
+def ablations(table: pd.DataFrame, metrics: Sequence[str]) -> Figure:
+    """BD-rate of each ablation, by its label, with its 95 % interval, a panel for each metric and a
+    colour for each test set; of several seeds each has a dot."""
+    names, test_sets = (list(table[key].unique()) for key in ("label", "test_set"))
     height = 1.2 + 0.1 * len(names) * (1 + len(test_sets))
     figure, panels = _panels(len(metrics), size=(4.1, height), sharey=True)
     colours = sns.color_palette("Dark2", len(test_sets))
@@ -143,12 +143,12 @@ def ablations(table: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, 
             rows = table[(table["metric"] == metric) & (table["test_set"] == test_set)]
             rows = rows[rows["flag"] == "ok"]
             lift = 0.7 * ((number + 0.5) / len(test_sets) - 0.5)
-            place = rows["codec"].map(names.index) + lift
+            place = rows["label"].map(names.index) + lift
             ends = rows[["bd_rate_low", "bd_rate_high"]].to_numpy().T
             axes.plot(rows["bd_rate"], place, "o", color=colour, markersize=5, label=test_set)
             axes.hlines(place, *ends, color=colour, linewidth=1.2)
         axes.axvline(0, color="0.4", linewidth=0.8)
-        axes.set_yticks(range(len(names)), [labels[name] for name in names])
+        axes.set_yticks(range(len(names)), names)
         axes.set_title(METRIC_LABELS.get(metric, metric))
         axes.set_xlabel("rate against the full model (%)")
     panels[0].invert_yaxis()

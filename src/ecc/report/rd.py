@@ -33,6 +33,12 @@ class Report(Config):
     """Codecs that are compared besides: the first of each pair against the second."""
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    """A table of reports/; only an empty cell is missing, since a point may be called "NA"."""
+    text = dict.fromkeys(("codec", "point", "test_set", "version", "label", "name"), str)
+    return pd.read_csv(path, dtype=text, na_values=[""], keep_default_na=False)
+
+
 class Resamples(NamedTuple):
     """Bootstrap over speakers: how often each speaker counts in each distinct resample.
 

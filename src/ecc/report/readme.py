@@ -15,8 +15,8 @@ from safetensors import safe_open
 
 from ecc.report.bd_rate import bd_rate, pareto
 from ecc.report.figures import METRIC_LABELS
-from ecc.report.rd import Report
-from ecc.report.render import average_pivot, markdown, pair_averages, read_table, summary_table
+from ecc.report.rd import Report, read_table
+from ecc.report.render import average_pivot, markdown, pair_averages, summary_table
 
 _BLOCK = re.compile(
     r"^<!-- begin: (?P<name>[\w-]+) -->\n.*?^<!-- end: (?P=name) -->$", re.DOTALL | re.MULTILINE

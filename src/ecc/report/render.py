@@ -11,10 +11,10 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from ecc.evaluate.config import LOWER_IS_BETTER
-from ecc.report import diagnostics
+from ecc.report import ablations, diagnostics
 from ecc.report.bd_rate import average_table
 from ecc.report.figures import HIGHEST_KBPS, METRIC_LABELS
-from ecc.report.rd import Report
+from ecc.report.rd import Report, read_table
 from ecc.report.taxonomy import taxonomy
 
 PACKAGES = (
@@ -90,9 +90,7 @@ def render(
         pairs=pair_pivot(tables["pairs"], metrics, labels),
         pair_averages=pair_averages(tables["pairs"], metrics, labels),
         akima=None if pd.isna(akima) else f"{akima:.2g}",
-        ablations=[
-            _ablations(folder, metrics) for folder in sorted((reports / "ablations").glob("*"))
-        ],
+        ablations=[_ablations(study, metrics) for study in ablations.read(reports / "ablations")],
         figures=figures,
         highest_kbps=HIGHEST_KBPS,
         estimates=estimate_table(rd, labels),
@@ -118,23 +116,43 @@ def render(
     )
 
 
-def _ablations(folder: Path, metrics: Sequence[str]) -> dict[str, Any]:
-    """The ablations of one full model, from the tables that workflow/aggregate.py wrote."""
-    rd, bd, codecs = (read_table(folder / f"{name}.csv") for name in ("rd", "bd_rate", "codecs"))
-    labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
-    full = codecs[codecs["codec"] == folder.name].iloc[0]
+def _ablations(study: ablations.Ablations, metrics: Sequence[str]) -> dict[str, Any]:
+    rd, bd = study.rd, study.bd_rate
+    labels = dict(zip(rd["codec"], rd["label"], strict=True))
     return {
-        "figure": f"ablations_{folder.name}",
-        "full": full,
+        "figure": f"ablations_{study.name}",
+        "full": study.full,
+        "seeds": study.seeds,
         "test_sets": [
             {
                 "name": name,
-                "bd_rate": bd_rate_pivot(rows, metrics, labels, by="codec"),
+                "bd_rate": bd_rate_pivot(rows, metrics, labels, by="codec")
+                if study.seeds == 1
+                else seeds_pivot(rows, metrics),
                 "points": points_table(_of(rd, name), metrics, labels),
             }
             for name, rows in bd.groupby("test_set", sort=False)
         ],
     }
+
+
+def seeds_pivot(bd: pd.DataFrame, metrics: Sequence[str]) -> str:
+    """BD-rates of one test set that several seeds have: a row for each label and a column for each
+    metric, the mean over the seeds and between which values they lie."""
+    rows = []
+    for label, of_label in bd.groupby("label", sort=False):
+        row = {"codec": label}
+        for metric in metrics:
+            seeds = of_label[of_label["metric"] == metric]
+            found = seeds.loc[seeds["flag"] == "ok", "bd_rate"]
+            cell = "n/a"
+            if len(found):
+                cell = f"{found.mean():+.1f} % ({found.min():+.1f} to {found.max():+.1f})"
+            if len(found) < len(seeds):
+                cell += f", {len(found)} of {len(seeds)}"
+            row[METRIC_LABELS.get(metric, metric)] = cell.replace("-", "−")
+        rows.append(row)
+    return markdown(pd.DataFrame(rows))
 
 
 def points_table(rd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> str:
@@ -336,12 +354,6 @@ def _kbps(rate: float) -> str:
 
 def _of(table: pd.DataFrame, test_set: object) -> pd.DataFrame:
     return table[table["test_set"] == test_set]
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A table of reports/; only an empty cell is missing, since a point may be called "NA"."""
-    text = dict.fromkeys(("codec", "point", "test_set", "version", "label", "name"), str)
-    return pd.read_csv(path, dtype=text, na_values=[""], keep_default_na=False)
 
 
 def markdown(table: pd.DataFrame) -> str:
