@@ -119,6 +119,7 @@ def render(
 def _ablations(study: ablations.Ablations, metrics: Sequence[str]) -> dict[str, Any]:
     rd, bd = study.rd, study.bd_rate
     labels = dict(zip(rd["codec"], rd["label"], strict=True))
+    metrics = [metric for metric in metrics if metric in rd]
     return {
         "figure": f"ablations_{study.name}",
         "full": study.full,
