@@ -72,15 +72,14 @@ def test_token_model_learns_and_leaves_the_codec_as_it_was(corpus):
     for name, value in plain.state_dict().items():
         assert torch.equal(coded.state_dict()[name], value), name
     x = torch.randn(4000, generator=torch.Generator().manual_seed(0)) * 0.1
+    bits = [0.0, 0.0]
     for level in range(len(STAGES)):
-        symbols = [
-            [latent.symbols.tolist() for _, latent in codec.compress_chunks(x, level, 0)]
-            for codec in (plain, coded)
-        ]
-        assert symbols[0] == symbols[1]
-    bits = [
-        sum(codec.estimated_bits(x, level, 0) for level in range(2)) for codec in (plain, coded)
-    ]
+        for (_, one), (_, other) in zip(
+            *(codec.compress_chunks(x, level, 0) for codec in (plain, coded)), strict=True
+        ):
+            assert one.symbols.tolist() == other.symbols.tolist()
+            bits[0] += one.estimated
+            bits[1] += other.estimated
     assert bits[1] < bits[0]
 
 

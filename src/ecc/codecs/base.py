@@ -53,9 +53,10 @@ class Codec(ABC):
         """Bits that count for the rate: the coded payload without framing added for storage."""
         return 8 * len(stream)
 
-    def estimated_bits(self, samples: npt.NDArray[np.float32]) -> float:
-        """Bits by the codec's own probability model, −log2 likelihood; NaN if it has none."""
-        return math.nan
+    def encode_estimated(self, samples: npt.NDArray[np.float32]) -> tuple[bytes, float]:
+        """What `encode` makes of `samples`, and the bits that it should take by the codec's own
+        probability model, −log2 likelihood; NaN if it has none."""
+        return self.encode(samples), math.nan
 
 
 class CodecConfig(Config):

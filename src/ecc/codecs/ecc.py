@@ -55,6 +55,11 @@ class EccCodec(Codec):
         """
         return b"".join(self.encode_chunks(samples))
 
+    def encode_estimated(self, samples: NDArray[np.float32]) -> tuple[bytes, float]:
+        """As of `Codec`; errors as of `encode`."""
+        pieces, bits = zip(*self._coded(samples, self.level), strict=True)
+        return b"".join(pieces), sum(bits)
+
     def encode_within(self, samples: NDArray[np.float32], kbps: float) -> bytes:
         """`encode` at the highest level at which the file takes no more than `kbps`, whatever
         `level` is.
@@ -86,14 +91,18 @@ class EccCodec(Codec):
         Raises:
             ValueError: the samples are not a finite one-dimensional array.
         """
+        for piece, _ in self._coded(samples, self.level if level is None else level):
+            yield piece
+
+    def _coded(self, samples: NDArray[np.float32], level: int) -> Iterator[tuple[bytes, float]]:
+        """Each piece of the file, and the bits of it by the likelihoods."""
         x = _checked(samples)
-        level = self.level if level is None else level
         header = Header(self.model_id, len(x), level, self.skip).pack()
-        yield header
+        yield header, 0.0
         places = (covered(header, number) for number in count())
         chunks = self.codec.compress_chunks(x, level, self.skip, places)
-        for number, (payload, _) in enumerate(chunks):
-            yield pack_chunk(header, number, payload)
+        for number, (payload, latent) in enumerate(chunks):
+            yield pack_chunk(header, number, payload), latent.estimated
 
     def decode(self, stream: bytes) -> NDArray[np.float32]:
         """The bytes of an `.ecc` file -> float32 [T], of exactly the length that was encoded.
@@ -161,10 +170,6 @@ class EccCodec(Codec):
             yield latent
         if chunks and held is not None:
             raise StreamError("no chunk of it can be decoded")
-
-    def estimated_bits(self, samples: NDArray[np.float32]) -> float:
-        """-log2 of the likelihood of the symbols of these samples."""
-        return self.codec.estimated_bits(_checked(samples), self.level, self.skip)
 
 
 def _checked(samples: NDArray[np.float32]) -> torch.Tensor:

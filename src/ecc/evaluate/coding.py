@@ -199,10 +199,9 @@ def encode_utterance(job: Row) -> Row:
     try:
         codec = _codec(*job["codec"])
         start = time.perf_counter()
-        stream = codec.encode(samples)
+        stream, estimated = codec.encode_estimated(samples)
         seconds = time.perf_counter() - start
         bits = codec.bits(stream)
-        estimated = codec.estimated_bits(samples)
     except Exception as error:
         return {**row, "reason": one_line(error)}
     with atomic_path(Path(job["out"]) / job["file"]) as path:

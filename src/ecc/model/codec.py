@@ -125,11 +125,6 @@ class ECC(nn.Module):
             yield self.entropy.compress(y, level, skip, own)
 
     @torch.inference_mode()
-    def estimated_bits(self, x: Tensor, level: int, skip: int) -> float:
-        """Bits of the samples x [T] by the likelihoods, rounded and skipped as in coding."""
-        return sum(self.entropy.estimated_bits(y, level, skip) for y in self.latents(x, level))
-
-    @torch.inference_mode()
     def synthesise_chunks(
         self, latents: Iterable[Tensor | None], samples: int, level: int
     ) -> Iterator[Tensor]:

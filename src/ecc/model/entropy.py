@@ -61,6 +61,7 @@ class Latent:
     z: NDArray[np.int32]  # symbols [T / z_stride, z_channels]; no channels without hyperprior
     symbols: NDArray[np.int32]  # residuals of y [T, C]; 0 where they were skipped
     indexes: NDArray[np.int32]  # scale index of each [T, C]
+    estimated: float = math.nan  # bits by the likelihoods, if it was encoded here
 
     def check(self, covered: bytes = b"") -> int:
         """A hash of `covered` and y_hat, of `rans.CHECK_BITS` bits."""
@@ -111,21 +112,25 @@ class Estimator:
 
 
 class SymbolCoder:
-    """Encodes or decodes the symbols of each slice and keeps them. Batch size 1."""
+    """Encodes or decodes the symbols of each slice and keeps them; what it encodes, `estimator`
+    counts too. Batch size 1."""
 
-    def __init__(self, stream: rans.Encoder | rans.Decoder, tables: rans.Tables, skip: int) -> None:
-        self.stream, self.tables, self.skip = stream, tables, skip
+    def __init__(
+        self, stream: rans.Encoder | rans.Decoder, tables: rans.Tables, estimator: Estimator
+    ) -> None:
+        self.stream, self.tables, self.estimator = stream, tables, estimator
         self.symbols: list[NDArray[np.int32]] = []  # one [T', C] for each step of the walk
         self.indexes: list[NDArray[np.int32]] = []
 
     def __call__(self, residual: Tensor | None, index: Tensor) -> Tensor:
         indexes = index[0].round().numpy().astype(np.int32)
-        coded = indexes >= self.skip
+        coded = indexes >= self.estimator.skip
         symbols = np.zeros_like(indexes)
         if isinstance(self.stream, rans.Decoder):
             symbols[coded] = self.stream.pull(indexes[coded], self.tables)
         else:
             assert residual is not None
+            self.estimator(residual, index)
             symbols[coded] = _symbols(residual[0])[coded]
             self.stream.push(symbols[coded], indexes[coded], self.tables)
         self.symbols.append(symbols)
@@ -258,10 +263,7 @@ class EntropyModel(nn.Module):
         z_hat = None
         if self.config.hyperprior:
             z = self._z(y, level)
-            # The prior of each level has channels of its own; those of the others do not count.
-            _, likelihoods = self.bottleneck(z.transpose(1, 2).repeat(1, self.levels, 1))
-            own = likelihoods.unflatten(1, (self.levels, -1))[torch.arange(len(z)), level]
-            z_bits = -torch.log2(own).sum(dim=(1, 2))
+            z_bits = self._z_bits(z, level)
             z_hat = z + (z.round() - z).detach()
         y_hat = self.walk(self._psi(z_hat, y.shape[1], level), y, estimator)
         step_bits = torch.stack(estimator.step_bits, dim=-1)
@@ -271,12 +273,6 @@ class EntropyModel(nn.Module):
             "skipped": torch.cat([s.flatten() for s in estimator.skipped]).float().mean(),
         }
         return y_hat, bits
-
-    def estimated_bits(self, y: Tensor, level: int, skip: int) -> float:
-        """Bits of y [1, T, channels] by the likelihoods, rounded and skipped as in coding."""
-        estimator = Estimator(self.gaussian, skip, training=False)
-        _, bits = self(y, torch.tensor([level]), estimator)
-        return (bits["z"].sum() + bits["slices"].sum()).item()
 
     # ------------------------------------------------------------------ encode and decode
 
@@ -291,14 +287,16 @@ class EntropyModel(nn.Module):
         y_tables, z_tables = self.tables()
         encoder = rans.Encoder()
         levels = torch.tensor([level])
-        z_hat, z = None, np.zeros((0, 0), np.int32)
+        z_hat, z, estimated = None, np.zeros((0, 0), np.int32), 0.0
         if z_tables is not None:
             z = _symbols(self._z(y, levels)[0])
             encoder.push(z.ravel(), self._z_indexes(len(z), level), z_tables)
             z_hat = torch.from_numpy(z)[None].to(y)
-        coder = SymbolCoder(encoder, y_tables, skip)
+            estimated = self._z_bits(z_hat, levels).item()
+        coder = SymbolCoder(encoder, y_tables, Estimator(self.gaussian, skip, training=False))
         y_hat = self.walk(self._psi(z_hat, y.shape[1], levels), y, coder)
-        latent = self._latent(y_hat, z, coder)
+        estimated += torch.stack(coder.estimator.step_bits).sum().item()
+        latent = self._latent(y_hat, z, coder, estimated)
         return encoder.finish(latent.check(covered)), latent
 
     def decompress(
@@ -316,9 +314,9 @@ class EntropyModel(nn.Module):
             rows = frames // self.config.z_stride
             z = decoder.pull(self._z_indexes(rows, level), z_tables).reshape(rows, -1)
             z_hat = torch.from_numpy(z)[None].to(torch.float64)
-        coder = SymbolCoder(decoder, y_tables, skip)
+        coder = SymbolCoder(decoder, y_tables, Estimator(self.gaussian, skip, training=False))
         y_hat = self.walk(self._psi(z_hat, frames, torch.tensor([level])), None, coder)
-        latent = self._latent(y_hat, z, coder)
+        latent = self._latent(y_hat, z, coder, math.nan)
         if decoder.finish() != latent.check(covered):
             raise rans.CodingError("decodes to other symbols than were encoded")
         return latent
@@ -368,6 +366,12 @@ class EntropyModel(nn.Module):
         stacked = y.reshape(batch, frames // self.config.z_stride, channels * self.config.z_stride)
         return _wide(self.h_a(stacked)) * torch.exp(self.z_gain(level))
 
+    def _z_bits(self, z: Tensor, level: Tensor) -> Tensor:
+        # The prior of each level has channels of its own; those of the others do not count.
+        _, likelihoods = self.bottleneck(z.transpose(1, 2).repeat(1, self.levels, 1))
+        own = likelihoods.unflatten(1, (self.levels, -1))[torch.arange(len(z)), level]
+        return -torch.log2(own).sum(dim=(1, 2))
+
     def _psi(self, z_hat: Tensor | None, frames: int, level: Tensor) -> Tensor:
         psi: Tensor = self.psi_level(level)
         if z_hat is None:
@@ -375,8 +379,11 @@ class EntropyModel(nn.Module):
         hidden = F.relu(self.h_s_in(z_hat) + self.z_level(level))
         return psi + self.h_s(hidden).reshape(len(z_hat), frames, self.config.width)
 
-    def _latent(self, y_hat: Tensor, z: NDArray[np.int32], coder: SymbolCoder) -> Latent:
-        return Latent(y_hat, z, self.join_steps(coder.symbols), self.join_steps(coder.indexes))
+    def _latent(
+        self, y_hat: Tensor, z: NDArray[np.int32], coder: SymbolCoder, estimated: float
+    ) -> Latent:
+        symbols, indexes = (self.join_steps(steps) for steps in (coder.symbols, coder.indexes))
+        return Latent(y_hat, z, symbols, indexes, estimated)
 
     def _z_indexes(self, rows: int, level: int) -> NDArray[np.int32]:
         channels = self.config.z_channels

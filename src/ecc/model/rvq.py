@@ -65,10 +65,11 @@ class Counter:
 
 
 class Coder:
-    """Encodes or decodes tokens. Batch size 1."""
+    """Encodes or decodes tokens; what it encodes, `counter` counts too. Batch size 1."""
 
     def __init__(self, stream: rans.Encoder | rans.Decoder, bits: int) -> None:
         self.stream, self.entries = stream, 1 << bits
+        self.counter = Counter(bits)
 
     def __call__(self, tokens: Tensor | None, log_odds: Tensor) -> Tensor:
         modelled = log_odds.shape[-1] > 0
@@ -79,6 +80,7 @@ class Coder:
                 symbols = self.stream.pull_uniform(log_odds.shape[1], self.entries)
             return torch.from_numpy(symbols)[None].long()
         assert tokens is not None
+        self.counter(tokens, log_odds)
         symbols = tokens[0].numpy().astype(np.int32)
         if modelled:
             self.stream.push_each(symbols, odds(log_odds[0].numpy()))
@@ -299,13 +301,6 @@ class ResidualVectorQuantizer(nn.Module):
             raise rans.CodingError("decodes to other symbols than were encoded")
         return latent
 
-    def estimated_bits(self, y: Tensor, level: int, skip: int) -> float:
-        """Bits of y [1, T, channels] by the probabilities of its tokens."""
-        counter = Counter(self.config.bits)
-        tokens = self.quantize(y, level)
-        self.walk(torch.tensor([level]), y.shape[1], tokens, counter)
-        return torch.cat(counter.groups, dim=1).sum().item()
-
     def update(self) -> None:
         """Nothing: there are no tables to build."""
 
@@ -330,7 +325,9 @@ class ResidualVectorQuantizer(nn.Module):
         coder = Coder(stream, self.config.bits)
         y_hat, coded = self.walk(torch.tensor([level]), frames, tokens, coder)
         symbols = coded[0].numpy().astype(np.int32)
-        return Latent(y_hat, np.zeros((0, 0), np.int32), symbols, np.zeros_like(symbols))
+        counted = coder.counter.groups
+        estimated = torch.cat(counted, dim=1).sum().item() if counted else math.nan
+        return Latent(y_hat, np.zeros((0, 0), np.int32), symbols, np.zeros_like(symbols), estimated)
 
 
 def _one(index: int) -> Tensor:
