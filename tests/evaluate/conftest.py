@@ -1,4 +1,6 @@
+import multiprocessing
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,8 +9,7 @@ import pytest
 
 from ecc.audio import to_int16
 from ecc.codecs.base import CodecConfig
-from ecc.evaluate import scores
-from ecc.evaluate.processes import spread
+from ecc.evaluate.processes import _single_threaded
 
 # Quantizes to 8 bits behind a delay of 25 samples; refuses what is very short.
 TOY = """
@@ -35,7 +36,10 @@ class Toy(Codec):
 @pytest.fixture(scope="session", autouse=True)
 def workers():
     """Load what the processes of all tests need once, into the server that they are forked from."""
-    list(spread(scores._version, ["estoi"], 1, "", scores.HEAVY))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ecc.evaluate.metrics"])
+    with _single_threaded(), ProcessPoolExecutor(1, mp_context=context) as pool:
+        pool.submit(int).result()
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecc.codecs.ecc import EccCodec
-from ecc.evaluate.coding import read_table, records
+from ecc.evaluate.coding import read_table
 from ecc.evaluate.diagnostics import empirical_entropy
 from ecc.evaluate.processes import spread
 from ecc.stream import Header
@@ -37,35 +37,40 @@ def code_books(streams: Path, workers: int) -> pd.DataFrame:
     index = index[index["reason"] == ""].sort_values("test_set", kind="stable")
     if index.empty:
         raise ValueError("there are no streams")
-    rows: list[Row] = []
-    for (test_set, point), group in index.groupby(["test_set", "point"], sort=False):
-        jobs = [
-            {
-                "number": number,
-                "model": about["points"][point]["model"],
-                "stream": str(streams / row["file"]),
-            }
-            for number, row in enumerate(records(group))
-        ]
-        found = dict(spread(take_apart, jobs, workers, f"code books {point} on {test_set}"))
-        ordered = [found[number] for number in range(len(jobs))]  # float sums have an order
-        rows += [{"test_set": test_set, "point": point, **row} for row in stage_rows(ordered)]
-    return pd.DataFrame(rows)
+    jobs = [
+        {
+            "number": number,
+            "key": {"test_set": test_set, "point": point},
+            "model": about["points"][point]["model"],
+            "streams": [str(streams / file) for file in group["file"]],
+        }
+        for number, ((test_set, point), group) in enumerate(
+            index.groupby(["test_set", "point"], sort=False)
+        )
+    ]
+    found = dict(spread(code_books_of_point, jobs, workers, "code books"))
+    return pd.DataFrame([row for number in range(len(jobs)) for row in found[number]])
 
 
 Taken = tuple[NDArray[np.int32], NDArray[np.float64], int]
 """Tokens of a stream [T, stages], the bits of each, and the entries of a code book."""
 
 
-def take_apart(job: Mapping[str, Any]) -> tuple[int, Taken]:
-    """The number of the job, and the tokens of the stream that it names."""
-    api = _codec(job["model"])
-    stream = Path(job["stream"]).read_bytes()
+def code_books_of_point(job: Mapping[str, Any]) -> tuple[int, list[Row]]:
+    """The number of the job, and the rows of one test set at one point."""
+    taken = [take_apart(job["model"], Path(stream)) for stream in job["streams"]]
+    return job["number"], [{**job["key"], **row} for row in stage_rows(taken)]
+
+
+def take_apart(model: str, path: Path) -> Taken:
+    """The tokens of the stream at `path`."""
+    api = _codec(model)
+    stream = path.read_bytes()
     header, _ = Header.unpack(stream)
     latents = [latent for latent in api.latents(stream) if latent]
     bits = [api.codec.entropy.costs(latent, header.level)[1] for latent in latents]
     symbols = np.concatenate([latent.symbols for latent in latents])
-    return job["number"], (symbols, np.concatenate(bits), 1 << api.codec.config.rvq.bits)
+    return symbols, np.concatenate(bits), 1 << api.codec.config.rvq.bits
 
 
 def stage_rows(streams: Sequence[Taken]) -> list[Row]:

@@ -116,46 +116,58 @@ def diagnose(
     if index.empty:
         raise ValueError("there are no streams")
     points = list(about["points"])
-    tables: dict[str, list[Row]] = {}
+    jobs: list[Row] = []
     for _, group in index.groupby(["test_set", "point"], sort=False):
-        rows = records(group)
-        test_set, point = rows[0]["test_set"], rows[0]["point"]
+        test_set, point = group[["test_set", "point"]].iloc[0]
         clips = {clip["clip"]: clip for clip in records(test_sets[test_set])}
-        jobs = [
+        jobs.append(
             {
-                "number": number,
+                "number": len(jobs),
+                "key": {"test_set": test_set, "point": point},
                 "model": about["points"][point]["model"],
-                "stream": str(streams / row["file"]),
-                "clip": clips[row["utterance"]],
+                "streams": [str(streams / file) for file in group["file"]],
+                "clips": [clips[utterance] for utterance in group["utterance"]],
                 "speech": str(speech),
+                "estimated": float(group["bits_estimated"].sum()),
                 "thresholds": list(THRESHOLDS) if point in (points[0], points[-1]) else [],
             }
-            for number, row in enumerate(rows)
-        ]
-        found = dict(spread(take_apart, jobs, workers, f"diagnose {point} on {test_set}"))
-        utterances = [found[number] for number in range(len(rows))]  # float sums have an order
-        new = {
-            "rate": [rate_row(utterances, float(group["bits_estimated"].sum()))],
-            "exactness": [exactness_row(utterances)],
-            "parts": part_rows(utterances),
-            "skip": skip_rows(utterances),
-            "channels": channel_rows(utterances),
-            "context": context_rows(utterances),
-        }
-        for name, of_point in new.items():
-            key = {"test_set": test_set, "point": point}
-            tables.setdefault(name, []).extend({**key, **row} for row in of_point)
-        if point == points[len(points) // 2] and "timeline" not in tables:
-            samples = from_int16(read_clip(speech, jobs[0]["clip"]))
-            tables["timeline"] = timeline_rows(utterances[0], samples)
+        )
+    middle = [job for job in jobs if job["key"]["point"] == points[len(points) // 2]]
+    for job in middle[:1]:
+        job["timeline"] = True
+    found = dict(spread(diagnose_point, jobs, workers, f"diagnose {about['codec']}"))
+    tables: dict[str, list[Row]] = {}
+    for job in jobs:
+        for name, rows in found[job["number"]].items():
+            tables.setdefault(name, []).extend(rows)
     return {name: pd.DataFrame(rows) for name, rows in tables.items()}
+
+
+def diagnose_point(job: Row) -> tuple[int, dict[str, list[Row]]]:
+    """The number of the job, and the rows of each table for the streams of one test set at one
+    point."""
+    pairs = list(zip(job["streams"], job["clips"], strict=True))
+    utterances = [take_apart({**job, "stream": stream, "clip": clip}) for stream, clip in pairs]
+    tables = {
+        "rate": [rate_row(utterances, job["estimated"])],
+        "exactness": [exactness_row(utterances)],
+        "parts": part_rows(utterances),
+        "skip": skip_rows(utterances),
+        "channels": channel_rows(utterances),
+        "context": context_rows(utterances),
+    }
+    tables = {name: [{**job["key"], **row} for row in rows] for name, rows in tables.items()}
+    if job.get("timeline"):
+        samples = from_int16(read_clip(Path(job["speech"]), job["clips"][0]))
+        tables["timeline"] = timeline_rows(utterances[0], samples)
+    return job["number"], tables
 
 
 # ---------------------------------------------------------------------- one utterance
 
 
-def take_apart(job: Row) -> tuple[int, Utterance]:
-    """The number of the job, and the stream that it names, taken apart."""
+def take_apart(job: Row) -> Utterance:
+    """The stream that the job names, taken apart."""
     api, entropy, unrounded = _models(job["model"])
     codec = api.codec
     stream = Path(job["stream"]).read_bytes()
@@ -178,7 +190,7 @@ def take_apart(job: Row) -> tuple[int, Utterance]:
     checks = [latent.check(covered(stream[:at], n)) for n, latent in enumerate(latents)]
     check = sum(math.log2(1 << CHECK_BITS | value) for value in checks)
     state = sum(math.log2(int.from_bytes(part, "little")) for part in payloads)
-    return job["number"], Utterance(
+    return Utterance(
         seconds=header.samples / SAMPLE_RATE,
         frame=codec.transform.samples_per_frame,
         slices=codec.config.entropy.slices,

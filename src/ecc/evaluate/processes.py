@@ -25,20 +25,17 @@ def spread(
     jobs: Sequence[Job],
     workers: int,
     title: str,
-    preload: Sequence[str] = (),
 ) -> Iterator[Result]:
     """`function(job)` for every job, as they finish, from at most `workers` processes.
 
     `function` is a module's own and its exceptions end the run. The processes are fresh: they
     share nothing with this one, and numeric libraries in them use one thread, so that a result
-    depends neither on the number of workers nor on what this process did before. `preload` names
-    modules that `function` imports when it is called: they are loaded once for all processes, and
-    not in this one.
+    depends neither on the number of workers nor on what this process did before.
     """
     if not jobs:
         return
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([function.__module__, *preload])
+    context.set_forkserver_preload([function.__module__])
     with _single_threaded():
         pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context)
         try:

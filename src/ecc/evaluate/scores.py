@@ -28,9 +28,6 @@ Samples = npt.NDArray[np.float32]
 Scores = dict[str, dict[str, float]]
 """By signals (hash and delay), then by metric and version."""
 
-# Takes seconds to import: for the processes that score, not for the one that hands out the work.
-HEAVY = ("ecc.evaluate.metrics",)
-
 
 def score_codec(
     streams: Path,
@@ -74,7 +71,7 @@ def score_codec(
         if not pair["reason"]:
             groups.setdefault((pair["test_set"], pair["point"]), []).append(pair)
     title = f"score {about['codec']}"
-    surveys = spread(survey_point, list(groups.values()), workers, f"{title}: delays", HEAVY)
+    surveys = spread(survey_point, list(groups.values()), workers, f"{title}: delays")
     for survey in surveys:
         for pair in groups[survey["test_set"], survey["point"]]:
             pair["delay"] = survey["delay"]
@@ -110,7 +107,7 @@ def score_codec(
             job["metrics"] = list(dict.fromkeys([*job["metrics"], *missing]))
             waiting.setdefault(signals, []).append(pair)
     with _appended(journal) as lines:
-        for result in spread(score_pair, list(jobs.values()), workers, title, HEAVY):
+        for result in spread(score_pair, list(jobs.values()), workers, title):
             for pair in waiting[result["signals"]]:
                 pair["scores"] |= result["scores"]
                 pair["reason"] = result["reason"]
@@ -178,6 +175,7 @@ def survey_point(pairs: Sequence[Row]) -> Row:
 
 def score_pair(job: Row) -> Row:
     """The scores of one utterance by `job["metrics"]`; those that fail are left to the reason."""
+    # Takes seconds to import, which a run that finds all scores in journals should not spend.
     from ecc.evaluate.metrics import FUNCTIONS
 
     reference, decoded = _signals(job)
