@@ -121,7 +121,8 @@ def trial_table(trials: Path, metrics: Sequence[str]) -> str:
                 for points in (levels, table[table["trial"] == base])
             )
             found = bd_rate(ours, theirs)
-            cell = f"{found.percent:+.1f} %, overlap {100 * found.overlap:.0f} %"
+            rate = "n/a" if math.isnan(found.percent) else f"{found.percent:+.1f} %"
+            cell = f"{rate}, overlap {100 * found.overlap:.0f} %"
             row[METRIC_LABELS[metric]] = "–" if name == base else cell.replace("-", "−")
         rows.append(row)
     return markdown(pd.DataFrame(rows))
