@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from ecc.params import load
 from ecc.report import figures
 from ecc.report.bd_rate import pair_table
 from ecc.report.rd import Report, rd_table
@@ -65,6 +68,15 @@ def test_ablations_have_a_row_each_and_a_colour_for_each_test_set(make_scores):
         for line in of_sets:
             assert line.get_xdata() == pytest.approx([10, 100])
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["No LRP", "No skip"]
+
+
+def test_codecs_of_the_default_study_that_are_ours_have_colours_of_their_own():
+    study = load(Path(__file__).parents[2] / "params.yaml")
+    kinds = study.kinds()
+    ours = [name for name in study.study.codecs if kinds[name] == "own"]
+    rows = [{"codec": name, "label": name, "rate": "measured"} for name in study.study.codecs]
+    found = figures.Styles(kinds, pd.DataFrame(rows), study.report.codec).colours
+    assert len({found[name] for name in ours}) == len(ours) > 1
 
 
 def test_a_point_that_stands_alone_is_named_and_not_in_the_legend(rd, styles):

@@ -62,7 +62,7 @@ class Styles:
             sns.desaturate(sns.set_hls_values(c, l=0.62), 0.75) for c in sns.color_palette("tab10")
         ]
         self.palettes = {
-            "own": ["0.1", "0.5", (0.05, 0.2, 0.6), (0.35, 0.55, 0.85)],
+            "own": ["0.1", "0.5", (0.05, 0.2, 0.6), (0.35, 0.55, 0.85), (0.1, 0.65, 0.7)],
             "neural": sns.color_palette("Dark2"),
             "conventional": pale,
         }
