@@ -95,8 +95,8 @@ class Synthesis(nn.Module):
         embedded = self.embed(y_hat * torch.exp(-self.gain(level)))
         head = self.head(self.norm(self.trunk(embedded + self.shift(level)))).float()
         head = head.view(head.shape[0], -1, 3, self.bins)
-        magnitude = F.softplus(head[:, :, 0]) ** (1 / self.power)
-        real, imag = head[:, :, 1], head[:, :, 2]
+        loudness, real, imag = head.unbind(dim=2)
+        magnitude = F.softplus(loudness) ** (1 / self.power)
         scale = magnitude * torch.rsqrt(real**2 + imag**2 + 1e-6)
         return torch.complex(scale * real, scale * imag)
 
