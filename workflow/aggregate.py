@@ -9,6 +9,7 @@ import pandas as pd
 from ecc import params
 from ecc.files import atomic_path
 from ecc.report import bd_rate, rd
+from ecc.report.targets import target_table
 
 
 def main() -> None:
@@ -32,8 +33,11 @@ def main() -> None:
             ("matched_rate", bd_rate.matched_rate_table, rated),
         )
     }
+    tables["pairs"] = bd_rate.pair_table(scores, pairs, test_sets, metrics, config)
+    compared = bd_rate.join([tables["bd_rate"], tables["pairs"]])
+    targets = [target for target in config.targets if target.codec in names]
     tables |= {
-        "pairs": bd_rate.pair_table(scores, pairs, test_sets, metrics, config),
+        "targets": target_table(targets, test_sets, tables["rd"], compared, kinds),
         "codecs": codecs.drop(columns="reason"),
         "absent": rd.absent_table(every, sources, test_sets, scores),
         "failures": rd.failure_table(scores, metrics),

@@ -19,7 +19,7 @@ from ecc.data.corpus import TestSet
 from ecc.data.sources import AnySource
 from ecc.evaluate.config import ScoreConfig
 from ecc.model.config import CodecConfig
-from ecc.report.rd import Report
+from ecc.report.config import Report
 from ecc.train.config import ModelConfig, TokenModelConfig, TrainConfig
 
 # A name is part of a stage's and of a file's name.
@@ -71,6 +71,20 @@ class Params(Config):
             ("report.codec", [self.report.codec], self.codecs),
             ("report.beside", self.report.beside, self.codecs),
             ("report.pairs", [name for pair in self.report.pairs for name in pair], self.codecs),
+            *(
+                (f"report.targets: {key}", [value], known)
+                for target in self.report.targets
+                for key, known in (
+                    ("codec", self.codecs),
+                    ("against", self.codecs),
+                    ("ahead_of", {*self.codecs, *self.kinds().values()}),
+                )
+                if (value := getattr(target, key, None))
+            ),
+            *(
+                ("report.targets: test_sets", target.test_sets or [], self.test_sets)
+                for target in self.report.targets
+            ),
             *(
                 (f"test_sets.{k}.sources", v.sources, self.sources)
                 for k, v in self.test_sets.items()

@@ -18,7 +18,7 @@ from ecc.report.bd_rate import (
     pchip_integral,
     quality_at,
 )
-from ecc.report.rd import Report
+from ecc.report.config import Report
 
 METRICS = ["pesq_wb", "visqol", "estoi"]
 CONFIG = Report(bootstrap=200)

@@ -8,7 +8,8 @@ from PIL import Image
 from ecc.params import load
 from ecc.report import figures
 from ecc.report.bd_rate import pair_table
-from ecc.report.rd import Report, rd_table
+from ecc.report.config import Report
+from ecc.report.rd import rd_table
 
 METRICS = ["pesq_wb", "visqol", "estoi"]
 POINTS = [(0.7, 1.5), (1.3, 2.1), (6.0, 3.6)]

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from ecc.report import rd
+from ecc.report.config import Report
 
 METRICS = ["pesq_wb", "visqol", "estoi"]
-CONFIG = rd.Report(bootstrap=400)
+CONFIG = Report(bootstrap=400)
 
 
 def table(scores, codecs=("ecc",), test_sets=("default",)):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from ecc.report.bd_rate import bd_rate_table, matched_rate_table, pair_table
-from ecc.report.rd import Report
+from ecc.report.config import Report
 from ecc.report.readme import Trained, blocks, fill, model_table, trial_table
 
 METRICS = ["pesq_wb", "visqol", "estoi"]

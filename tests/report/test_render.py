@@ -4,6 +4,7 @@ import pytest
 
 from ecc.report import rd as rate_distortion
 from ecc.report.bd_rate import bd_rate_table, matched_rate_table, pair_table
+from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Report
 from ecc.report.render import (
     average_pivot,
     bd_rate_cell,
@@ -11,11 +12,13 @@ from ecc.report.render import (
     points_table,
     render,
     summary_table,
+    target_pivot,
     with_interval,
 )
+from ecc.report.targets import COLUMNS, target_table
 
 METRICS = ["pesq_wb", "visqol", "estoi"]
-CONFIG = rate_distortion.Report(bootstrap=100)
+CONFIG = Report(bootstrap=100)
 SOURCE = {
     "source": "june",
     "available": True,
@@ -40,6 +43,7 @@ def write_tables(folder, scores, codecs, test_sets, sources=(), pairs=()):
     }
     tables = {name: rate_distortion.mark_rates(t, codecs) for name, t in tables.items()} | {
         "pairs": pair_table(scores, pairs, *arguments),
+        "targets": pd.DataFrame(columns=COLUMNS),
         "codecs": codecs,
         "absent": rate_distortion.absent_table(codecs, sources, test_sets, scores),
         "failures": rate_distortion.failure_table(scores, METRICS),
@@ -208,7 +212,7 @@ def test_summary_names_the_best_conventional_codec(make_scores):
         ]
     ).assign(log_mel_distance=lambda table: 10 - table["visqol"])
     codecs = pd.concat([about("ecc", "opus", "speex"), about("dac", "lyra", kind="neural")])
-    config = rate_distortion.Report(bootstrap=100, matched_kbps=(2.0, 6.0), beside=("lyra", "evs"))
+    config = Report(bootstrap=100, matched_kbps=(2.0, 6.0), beside=("lyra", "evs"))
     metrics = ["visqol", "log_mel_distance"]
     matched = matched_rate_table(scores, list(codecs["codec"]), ["default"], metrics, config)
     quality, distance = (
@@ -322,3 +326,34 @@ def test_code_books_are_shown_at_the_point_with_the_most_stages(scores, codebook
     rows = [line for line in text.splitlines() if " of 16 " in line]
     assert len(rows) == 2
     assert "| 25.0 %" in rows[0] and "| 12.5 %" in rows[1]
+
+
+def test_each_target_says_whether_it_is_met_or_by_how_much_missed():
+    rd = pd.DataFrame(
+        [("ecc", "0", "a", 1.0, 2.0), ("ecc", "1", "a", 4.0, 3.0), ("opus", "5k", "a", 5.0, 3.5)],
+        columns=["codec", "point", "test_set", "kbps", "pesq_wb"],
+    )
+    bd = pd.DataFrame(
+        [("a", "pesq_wb", "ecc", "opus", -32.0)],
+        columns=["test_set", "metric", "codec", "anchor", "bd_rate"],
+    )
+    targets = (
+        RateTarget(codec="ecc", against="opus", bd_rate={"pesq_wb": -40}),
+        QualityTarget(codec="ecc", kbps=4, quality={"pesq_wb": 2.9}),
+        LeadTarget(codec="ecc", ahead_of="conventional", below_kbps=6, metrics=("pesq_wb",)),
+    )
+    table = target_table(targets, ["a", "b"], rd, bd, {"opus": "conventional", "ecc": "own"})
+    lines = target_pivot(table, targets, {"ecc": "ECC", "opus": "Opus"}).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["codec", "what", "metric", "goal", "a", "b"]
+    assert [row[1:] for row in cells[2:]] == [
+        ["rate against Opus", "PESQ-WB", "−40 %", "−32.0 %, missed by 8.0", "–"],
+        ["quality at 4 kbps", "PESQ-WB", "2.9", "3.00, met", "–"],
+        [
+            "lead over all conventional codecs, below 6 kbps",
+            "PESQ-WB",
+            "ahead",
+            "−0.50 (Opus 5k), missed by 0.50",
+            "–",
+        ],
+    ]

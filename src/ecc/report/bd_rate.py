@@ -16,7 +16,8 @@ import pandas as pd
 from scipy.interpolate import Akima1DInterpolator
 
 from ecc.evaluate.config import LOWER_IS_BETTER
-from ecc.report.rd import Array, Points, Report, Resamples, codec_points, interval, resample
+from ecc.report.config import Report
+from ecc.report.rd import Array, Points, Resamples, codec_points, interval, resample
 
 Value = TypeVar("Value", float, Array)
 
@@ -233,7 +234,7 @@ def pair_table(
 ) -> pd.DataFrame:
     """BD-rate of the first codec of each pair against the second; columns of `bd_rate_table`."""
     none = (config.codec, config.codec)  # an empty table has its columns too
-    return pd.concat(
+    return join(
         [
             bd_rate_table(
                 scores,
@@ -243,9 +244,13 @@ def pair_table(
                 config.model_copy(update={"codec": pair[0]}),
             )
             for pair in (pairs or [none])
-        ],
-        ignore_index=True,
+        ]
     )
+
+
+def join(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One table below the other. Empty ones are left out: their columns have no type."""
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
 
 def average_table(bd: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:

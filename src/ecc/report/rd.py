@@ -8,29 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat
 
-from ecc.config import Config
+from ecc.report.config import Report
 
 Array = NDArray[np.float64]
-
-
-class Report(Config):
-    """How scores become a report."""
-
-    codec: str = "ecc"
-    """The codec under study: drawn in front, and compared with every other one."""
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    """Resamples of the speakers for each interval."""
-    seed: int = Field(default=0, ge=0)
-    min_overlap: float = Field(default=0.5, ge=0, le=1)
-    """A BD-rate over less than this share of the two quality ranges is not given."""
-    matched_kbps: tuple[PositiveFloat, ...] = (0.8, 1.2, 2.0, 3.2, 6.0)
-    """Rates at which the codecs' qualities are interpolated."""
-    beside: tuple[str, ...] = ()
-    """Codecs that the summary shows beside `codec` and the best conventional one."""
-    pairs: tuple[tuple[str, str], ...] = ()
-    """Codecs that are compared besides: the first of each pair against the second."""
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -14,8 +14,9 @@ import pandas as pd
 from safetensors import safe_open
 
 from ecc.report.bd_rate import bd_rate, pareto
+from ecc.report.config import Report
 from ecc.report.figures import METRIC_LABELS
-from ecc.report.rd import Report, read_table
+from ecc.report.rd import read_table
 from ecc.report.render import average_pivot, markdown, pair_averages, summary_table
 
 _BLOCK = re.compile(

@@ -13,8 +13,9 @@ from ruamel.yaml import YAML
 from ecc.evaluate.config import LOWER_IS_BETTER
 from ecc.report import ablations, diagnostics
 from ecc.report.bd_rate import average_table
+from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Report
 from ecc.report.figures import HIGHEST_KBPS, METRIC_LABELS
-from ecc.report.rd import Report, read_table
+from ecc.report.rd import read_table
 from ecc.report.taxonomy import taxonomy
 
 PACKAGES = (
@@ -47,7 +48,7 @@ def render(
     sources: data/corpus/sources.json; parameters: the sections of params.yaml to print.
     Raises `FileNotFoundError` when a table is missing (an empty one is fine).
     """
-    names = ("rd", "bd_rate", "matched_rate", "pairs", "codecs", "absent", "failures")
+    names = ("rd", "bd_rate", "matched_rate", "pairs", "targets", "codecs", "absent", "failures")
     tables = {name: read_table(reports / f"{name}.csv") for name in names}
     codecs = tables["codecs"]
     labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
@@ -89,6 +90,7 @@ def render(
         averages=average_pivot(tables["bd_rate"], codecs, metrics),
         pairs=pair_pivot(tables["pairs"], metrics, labels),
         pair_averages=pair_averages(tables["pairs"], metrics, labels),
+        targets=target_pivot(tables["targets"], config.targets, labels),
         akima=None if pd.isna(akima) else f"{akima:.2g}",
         ablations=[_ablations(study, metrics) for study in ablations.read(reports / "ablations")],
         figures=figures,
@@ -278,6 +280,53 @@ def pair_averages(pairs: pd.DataFrame, metrics: Sequence[str], labels: Mapping[s
             cells = rows.setdefault(key, dict(zip(("codec", "against"), key, strict=True)))
             cells[METRIC_LABELS.get(row["metric"], row["metric"])] = _average_cell(row)
     return markdown(pd.DataFrame(list(rows.values())))
+
+
+def target_pivot(
+    found: pd.DataFrame,
+    targets: Sequence[RateTarget | QualityTarget | LeadTarget],
+    labels: Mapping[str, str],
+) -> str:
+    """What became of each target: a row for each of its metrics, a column for each test set."""
+    rows: dict[tuple[int, str], dict[str, str]] = {}
+    for _, row in found.iterrows():
+        target = targets[row["target"]]
+        cells = rows.setdefault((row["target"], row["metric"]), _goal(target, row, labels))
+        cells[row["test_set"]] = _target_cell(target, row, labels)
+    return markdown(pd.DataFrame(list(rows.values())))
+
+
+def _goal(
+    target: RateTarget | QualityTarget | LeadTarget, row: pd.Series, labels: Mapping[str, str]
+) -> dict[str, str]:
+    if isinstance(target, RateTarget):
+        what = f"rate against {labels.get(target.against, target.against)}"
+        goal = f"{row['goal']:+g} %".replace("-", "−") if row["goal"] else "less"
+    elif isinstance(target, QualityTarget):
+        what, goal = f"quality at {_kbps(target.kbps)}", f"{row['goal']:g}"
+    else:
+        rivals = labels.get(target.ahead_of, f"all {target.ahead_of} codecs")
+        what, goal = f"lead over {rivals}, below {_kbps(target.below_kbps)}", "ahead"
+    metric = METRIC_LABELS.get(row["metric"], row["metric"])
+    return {"codec": labels[row["codec"]], "what": what, "metric": metric, "goal": goal}
+
+
+def _target_cell(
+    target: RateTarget | QualityTarget | LeadTarget, row: pd.Series, labels: Mapping[str, str]
+) -> str:
+    if pd.isna(row["found"]):
+        return "–"
+    if isinstance(target, RateTarget):
+        form, unit = "{:+.1f} %", "{:.1f}"
+    elif isinstance(target, QualityTarget):
+        form, unit = "{:.2f}", "{:.2f}"
+    else:
+        form, unit = "{:+.2f}", "{:.2f}"
+    cell = form.format(row["found"]).replace("-", "−")
+    if isinstance(row["at"], str):
+        codec, _, point = row["at"].partition(" ")
+        cell += f" ({labels.get(codec, codec)} {point})"
+    return f"{cell}, {'missed by ' + unit.format(row['missed_by']) if row['missed_by'] else 'met'}"
 
 
 def bd_rate_cell(row: pd.Series) -> str:

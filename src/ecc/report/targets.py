@@ -1,0 +1,90 @@
+"""What the study was meant to reach, and by how much that was missed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ecc.evaluate.config import LOWER_IS_BETTER
+from ecc.report.bd_rate import pareto, quality_at
+from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Target
+from ecc.report.rd import Array
+
+COLUMNS = ["target", "codec", "metric", "test_set", "goal", "found", "missed_by", "at"]
+
+
+def target_table(
+    targets: Sequence[RateTarget | QualityTarget | LeadTarget],
+    test_sets: Sequence[str],
+    rd: pd.DataFrame,
+    bd_rate: pd.DataFrame,
+    kinds: Mapping[str, str],
+) -> pd.DataFrame:
+    """A row for each target (by its number), metric and test set.
+
+    `found` is a BD-rate, a quality, or, of a target to be ahead, the smallest lead over the others,
+    which is at the point `at`. `missed_by` is 0 where the target is met, and NaN, like `found`,
+    where the scores do not tell.
+
+    Args:
+        targets: of the section `report` of params.yaml.
+        test_sets: of the study; others that a target names are left out.
+        rd: reports/rd.csv.
+        bd_rate: rows of reports/bd_rate.csv and reports/pairs.csv.
+        kinds: of each codec, as in `ecc.params.Params.kinds`.
+    """
+    rows = []
+    for number, target in enumerate(targets):
+        for test_set in test_sets:
+            if target.test_sets is not None and test_set not in target.test_sets:
+                continue
+            for metric, goal, found, at in _found(target, test_set, rd, bd_rate, kinds):
+                # A BD-rate is to be low, as is a distance; a lead has a sign of its own.
+                less = isinstance(target, RateTarget) or (
+                    isinstance(target, QualityTarget) and metric in LOWER_IS_BETTER
+                )
+                short = found - goal if less else goal - found
+                row = (number, target.codec, metric, test_set, goal, found)
+                rows.append((*row, short if np.isnan(short) else max(0.0, short), at))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _found(
+    target: Target,
+    test_set: str,
+    rd: pd.DataFrame,
+    bd_rate: pd.DataFrame,
+    kinds: Mapping[str, str],
+) -> Iterator[tuple[str, float, float, str | None]]:
+    """Metric, goal, what was found, and at which point of which codec."""
+    of_set = rd[rd["test_set"] == test_set]
+    ours = of_set[of_set["codec"] == target.codec]
+    if isinstance(target, RateTarget):
+        for metric, goal in target.bd_rate.items():
+            pair = (bd_rate["codec"] == target.codec) & (bd_rate["anchor"] == target.against)
+            of_pair = bd_rate[pair & (bd_rate["test_set"] == test_set)]
+            values = of_pair.loc[of_pair["metric"] == metric, "bd_rate"]
+            yield metric, goal, values.iloc[0] if len(values) else np.nan, None
+    elif isinstance(target, QualityTarget):
+        for metric, goal in target.quality.items():
+            yield metric, goal, float(_quality(ours, metric, np.array([target.kbps]))[0]), None
+    elif isinstance(target, LeadTarget):
+        rivals = [name for name, kind in kinds.items() if target.ahead_of in (name, kind)]
+        theirs = of_set[of_set["codec"].isin(rivals) & (of_set["kbps"] <= target.below_kbps)]
+        for metric in target.metrics:
+            leads = _quality(ours, metric, theirs["kbps"].to_numpy()) - theirs[metric].to_numpy()
+            leads = -leads if metric in LOWER_IS_BETTER else leads
+            if np.isfinite(leads).any():
+                least = int(np.nanargmin(leads))
+                codec, point = theirs.iloc[least][["codec", "point"]]
+                yield metric, 0.0, float(leads[least]), f"{codec} {point}"
+            else:
+                yield metric, 0.0, np.nan, None
+
+
+def _quality(points: pd.DataFrame, metric: str, kbps: Array) -> Array:
+    """What a codec with these `points` reaches with `kbps` or less; NaN below its lowest rate."""
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    highest = points["kbps"].max()
+    curve = pareto(points["kbps"].to_numpy(), sign * points[metric].to_numpy())
+    return sign * quality_at(curve, np.minimum(kbps, highest), np.asarray(highest))
