@@ -105,7 +105,16 @@ def diagnose(codec: str) -> None:
 
 
 def aggregate() -> None:
-    for table in ("rd", "bd_rate", "matched_rate", "pairs", "codecs", "absent", "failures"):
+    for table in (
+        "rd",
+        "bd_rate",
+        "matched_rate",
+        "pairs",
+        "targets",
+        "codecs",
+        "absent",
+        "failures",
+    ):
         put(f"reports/{table}.csv", digest("data/scores"))
     Path("reports/ablations").mkdir(exist_ok=True)
 
