@@ -103,12 +103,13 @@ def model_table(models: Mapping[str, Trained]) -> str:
 
 def trial_table(trials: Path, metrics: Sequence[str]) -> str:
     """The trials of the recipe, a row for each: rates of its lowest and its highest level, and for
-    each of `metrics` the BD-rate against the first trial of the table."""
+    each of `metrics` the BD-rate against the last trial before it whose name begins with "base"."""
     if not trials.exists():
         return "No trial has been noted yet."
     table = pd.read_csv(trials, dtype={"trial": str, "changes": str}, keep_default_na=False)
-    base, rows = table["trial"].iloc[0], []
+    base, rows = None, []
     for name, levels in table.groupby("trial", sort=False):
+        against = levels if base is None else base
         row = {
             "trial": name,
             "changes": f"`{levels['changes'].iloc[0]}`" if levels["changes"].iloc[0] else "none",
@@ -119,11 +120,13 @@ def trial_table(trials: Path, metrics: Sequence[str]) -> str:
         for metric in metrics:
             ours, theirs = (
                 pareto(points["kbps"].to_numpy(), points[metric].to_numpy())
-                for points in (levels, table[table["trial"] == base])
+                for points in (levels, against)
             )
             found = bd_rate(ours, theirs)
             rate = "n/a" if math.isnan(found.percent) else f"{found.percent:+.1f} %"
             cell = f"{rate}, overlap {100 * found.overlap:.0f} %"
-            row[METRIC_LABELS[metric]] = "–" if name == base else cell.replace("-", "−")
+            row[METRIC_LABELS[metric]] = "–" if base is None else cell.replace("-", "−")
         rows.append(row)
+        if str(name).startswith("base"):
+            base = levels
     return markdown(pd.DataFrame(rows))
