@@ -34,10 +34,10 @@ def main() -> None:
         )
     }
     tables["pairs"] = bd_rate.pair_table(scores, pairs, test_sets, metrics, config)
-    compared = bd_rate.join([tables["bd_rate"], tables["pairs"]])
+    saved = bd_rate.join([tables["bd_rate"], tables["pairs"]])
     targets = [target for target in config.targets if target.codec in names]
     tables |= {
-        "targets": target_table(targets, test_sets, tables["rd"], compared, kinds),
+        "targets": target_table(targets, test_sets, tables["rd"], saved, kinds),
         "codecs": codecs.drop(columns="reason"),
         "absent": rd.absent_table(every, sources, test_sets, scores),
         "failures": rd.failure_table(scores, metrics),

@@ -341,6 +341,7 @@ def test_each_target_says_whether_it_is_met_or_by_how_much_missed():
         RateTarget(codec="ecc", against="opus", bd_rate={"pesq_wb": -40}),
         QualityTarget(codec="ecc", kbps=4, quality={"pesq_wb": 2.9}),
         LeadTarget(codec="ecc", ahead_of="conventional", below_kbps=6, metrics=("pesq_wb",)),
+        LeadTarget(codec="ecc", ahead_of="opus", below_kbps=6, metrics=("pesq_wb",)),
     )
     table = target_table(targets, ["a", "b"], rd, bd, {"opus": "conventional", "ecc": "own"})
     lines = target_pivot(table, targets, {"ecc": "ECC", "opus": "Opus"}).splitlines()
@@ -354,6 +355,13 @@ def test_each_target_says_whether_it_is_met_or_by_how_much_missed():
             "PESQ-WB",
             "ahead",
             "−0.50 (Opus 5k), missed by 0.50",
+            "–",
+        ],
+        [
+            "lead over Opus, below 6 kbps",
+            "PESQ-WB",
+            "ahead",
+            "−0.50 (5k), missed by 0.50",
             "–",
         ],
     ]

@@ -323,9 +323,9 @@ def _target_cell(
     else:
         form, unit = "{:+.2f}", "{:.2f}"
     cell = form.format(row["found"]).replace("-", "−")
-    if isinstance(row["at"], str):
+    if isinstance(target, LeadTarget):
         codec, _, point = row["at"].partition(" ")
-        cell += f" ({labels.get(codec, codec)} {point})"
+        cell += f" ({point})" if codec == target.ahead_of else f" ({labels[codec]} {point})"
     return f"{cell}, {'missed by ' + unit.format(row['missed_by']) if row['missed_by'] else 'met'}"
 
 
