@@ -31,6 +31,7 @@ class TransformConfig(Config):
     synthesis_blocks: Annotated[int, Field(ge=0)] = 4
     attention: Annotated[int, Field(ge=0)] = 1  # linear-attention layers on each side
     channels: Annotated[int, Field(ge=1)] = 64  # of y
+    projections: Annotated[int, Field(ge=0)] = 0  # steps of Griffin-Lim at the end of g_s
 
 
 class EntropyConfig(Config):

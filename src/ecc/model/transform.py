@@ -1,7 +1,7 @@
 """The transform: waveform -> STFT -> g_a -> y, and y_hat -> g_s -> magnitude, phase -> waveform.
 
 x --STFT--> X --|.|^power--> stack 2 frames --g_a--> y
-y_hat --g_s--> |X_hat|^power, phase --> X_hat --iSTFT--> x_hat
+y_hat --g_s--> |X_hat|^power, phase --> X_hat --projections--> X_hat --iSTFT--> x_hat
 """
 
 import torch
@@ -44,6 +44,17 @@ class Spectrum(nn.Module):
             window=self.window,
             length=samples,
         )
+
+    def project(self, spectrum: Tensor) -> Tensor:
+        """The same magnitudes with the phases that overlap-add leaves of theirs: one step of
+        Griffin and Lim, "Signal estimation from modified short-time Fourier transform", 1984.
+
+        Phases that nobody sent do not fit from frame to frame, and what does not fit cancels:
+        after it more of the magnitudes reaches the samples. Complex [B, T / hop, n_fft / 2 + 1].
+        """
+        fitting = self(self.inverse(spectrum))
+        square = fitting.real**2 + fitting.imag**2
+        return fitting * (spectrum.abs() * torch.rsqrt(square + 1e-9))
 
 
 class Analysis(nn.Module):
@@ -109,6 +120,7 @@ class Transform(nn.Module):
     def __init__(self, config: TransformConfig, levels: int) -> None:
         super().__init__()
         self.samples_per_frame = config.hop * config.stack
+        self.projections = config.projections
         self.spectrum = Spectrum(config.n_fft, config.hop)
         self.g_a = Analysis(config, levels)
         self.g_s = Synthesis(config, levels)
@@ -120,4 +132,7 @@ class Transform(nn.Module):
 
     def synthesise(self, y_hat: Tensor, level: Tensor) -> Tensor:
         """y_hat [B, T, channels] and levels [B] -> samples [B, T * samples_per_frame]."""
-        return self.spectrum.inverse(self.g_s(y_hat, level))
+        spectrum: Tensor = self.g_s(y_hat, level)
+        for _ in range(self.projections):
+            spectrum = self.spectrum.project(spectrum)
+        return self.spectrum.inverse(spectrum)

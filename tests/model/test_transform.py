@@ -1,0 +1,62 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ecc.model.config import TransformConfig
+from ecc.model.transform import Spectrum, Transform
+
+SPECTRUM = Spectrum(n_fft=640, hop=160)
+
+
+def invented(frames: int, seed: int) -> torch.Tensor:
+    """Magnitudes of noise with phases of other noise: no signal has this spectrum."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(1, frames * 160, generator=generator)
+    phase = 2 * math.pi * torch.rand(1, frames, 321, generator=generator)
+    return torch.polar(SPECTRUM(x).abs(), phase)
+
+
+def misfit(spectrum: torch.Tensor) -> float:
+    """How far the magnitudes of the samples are from those of the spectrum."""
+    heard = SPECTRUM(SPECTRUM.inverse(spectrum))
+    return ((heard.abs() - spectrum.abs()) ** 2).sum().item()
+
+
+@settings(max_examples=20)
+@given(frames=st.integers(8, 60), seed=st.integers(0, 99))
+def test_a_projection_keeps_magnitudes_and_makes_them_fit(frames, seed):
+    spectrum = invented(frames, seed)
+    projected = SPECTRUM.project(spectrum)
+    torch.testing.assert_close(projected.abs(), spectrum.abs(), rtol=1e-3, atol=1e-3)
+    # Griffin and Lim, 1984: no step makes it worse; the first from random phases is a large one.
+    assert misfit(projected) < 0.8 * misfit(spectrum)
+
+
+def test_a_projection_changes_no_real_signal():
+    x = torch.randn(1, 30 * 160, generator=torch.Generator().manual_seed(0))
+    spectrum = SPECTRUM(x)
+    projected = SPECTRUM.inverse(SPECTRUM.project(spectrum))
+    torch.testing.assert_close(projected, SPECTRUM.inverse(spectrum), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("fill", [0.0, 1.0])
+def test_gradients_go_through_projections(fill):
+    spectrum = torch.full((1, 8, 321), fill, dtype=torch.complex64, requires_grad=True)
+    SPECTRUM.inverse(SPECTRUM.project(spectrum)).square().sum().backward()
+    assert spectrum.grad is not None and spectrum.grad.isfinite().all()
+
+
+def test_the_transform_does_as_many_projections_as_it_is_told():
+    sizes = {"width": 8, "hidden": 8, "channels": 4}
+    y_hat, level = torch.randn(1, 8, 4), torch.tensor([0])
+    none, one, two = (Transform(TransformConfig(projections=n, **sizes), 1) for n in range(3))
+    one.load_state_dict(none.state_dict())
+    two.load_state_dict(none.state_dict())
+    project, spectrum = none.spectrum.project, none.g_s(y_hat, level)
+    inverse = none.spectrum.inverse
+    torch.testing.assert_close(one.synthesise(y_hat, level), inverse(project(spectrum)))
+    torch.testing.assert_close(two.synthesise(y_hat, level), inverse(project(project(spectrum))))
+    assert not torch.allclose(two.synthesise(y_hat, level), none.synthesise(y_hat, level))
