@@ -101,6 +101,7 @@ def test_models_are_told_by_their_files_and_logs(tmp_path):
 def test_trials_are_compared_with_the_base_before_them(tmp_path):
     points = [("base", "", 1.0), ("better", "train.ema=0.9", 0.5), ("base-b", "", 4.0)]
     points += [("worse", "train.ema=0.5", 6.0)]
+    points = [(name, f"train.steps=600 {changes}", factor) for name, changes, factor in points]
     rows = [
         {"trial": name, "changes": changes, "steps": 600, "minutes": 5.0, "lmbda": lmbda}
         | {"kbps": factor * lmbda, "pesq_wb": lmbda}
@@ -108,7 +109,11 @@ def test_trials_are_compared_with_the_base_before_them(tmp_path):
         for lmbda in (1.0, 2.0, 3.0)
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "trials.csv", index=False)
-    base, better, other, worse = cells(trial_table(tmp_path / "trials.csv", ["pesq_wb"]))
+    text = trial_table(tmp_path / "trials.csv", ["pesq_wb"])
+    # What all have in common is said once.
+    common, table = text.split("\n\n")
+    assert common == "All with `train.steps=600`."
+    base, better, other, worse = cells(table)
     assert base == ["base", "none", "600", "5.0", "1.00 to 3.00", "–"]
     assert better[1:] == ["`train.ema=0.9`", "600", "5.0", "0.50 to 1.50", "−50.0 %, overlap 100 %"]
     assert other[-1] == "+300.0 %, overlap 100 %"

@@ -103,16 +103,20 @@ def model_table(models: Mapping[str, Trained]) -> str:
 
 def trial_table(trials: Path, metrics: Sequence[str]) -> str:
     """The trials of the recipe, a row for each: rates of its lowest and its highest level, and for
-    each of `metrics` the BD-rate against the last trial before it whose name begins with "base"."""
+    each of `metrics` the BD-rate against the last trial before it whose name begins with "base".
+    Changes of params.yaml that are those of all trials stand once, above the table."""
     if not trials.exists():
         return "No trial has been noted yet."
     table = pd.read_csv(trials, dtype={"trial": str, "changes": str}, keep_default_na=False)
+    changes = {str(n): g["changes"].iloc[0].split() for n, g in table.groupby("trial", sort=False)}
+    shared = set.intersection(*map(set, changes.values())) if len(changes) > 1 else set()
+    own = {name: [c for c in named if c not in shared] for name, named in changes.items()}
     base, rows = None, []
     for name, levels in table.groupby("trial", sort=False):
         against = levels if base is None else base
         row = {
             "trial": name,
-            "changes": f"`{levels['changes'].iloc[0]}`" if levels["changes"].iloc[0] else "none",
+            "changes": " ".join(f"`{change}`" for change in own[str(name)]) or "none",
             "steps": levels["steps"].iloc[0],
             "minutes": f"{levels['minutes'].iloc[0]:.1f}",
             "kbps": f"{levels['kbps'].min():.2f} to {levels['kbps'].max():.2f}",
@@ -129,4 +133,5 @@ def trial_table(trials: Path, metrics: Sequence[str]) -> str:
         rows.append(row)
         if str(name).startswith("base"):
             base = levels
-    return markdown(pd.DataFrame(rows))
+    common = " ".join(f"`{change}`" for change in next(iter(changes.values())) if change in shared)
+    return (f"All with {common}.\n\n" if common else "") + markdown(pd.DataFrame(rows))
