@@ -31,7 +31,10 @@ class TransformConfig(Config):
     synthesis_blocks: Annotated[int, Field(ge=0)] = 4
     attention: Annotated[int, Field(ge=0)] = 1  # linear-attention layers on each side
     channels: Annotated[int, Field(ge=1)] = 64  # of y
-    projections: Annotated[int, Field(ge=0)] = 0  # steps of Griffin-Lim at the end of g_s
+    # Steps of Griffin and Lim's algorithm after g_s: those that training goes through, and those of
+    # the decoder.
+    projections: Annotated[int, Field(ge=0)] = 0
+    decoder_projections: Annotated[int, Field(ge=0, le=100)] = 0
 
 
 class EntropyConfig(Config):

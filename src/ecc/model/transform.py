@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from ecc.model.config import TransformConfig
 from ecc.model.layers import LevelTable, trunk
 
+MOMENTUM = 0.99  # of the projections, the value of Perraudin et al.
+
 
 class Spectrum(nn.Module):
     """STFT with a Hann window, and its inverse; frame t is centred on sample t * hop."""
@@ -45,16 +47,24 @@ class Spectrum(nn.Module):
             length=samples,
         )
 
-    def project(self, spectrum: Tensor) -> Tensor:
-        """The same magnitudes with the phases that overlap-add leaves of theirs: one step of
-        Griffin and Lim, "Signal estimation from modified short-time Fourier transform", 1984.
+    def project(self, spectrum: Tensor, steps: int) -> Tensor:
+        """The same magnitudes, with phases of a signal that has them as nearly as may be.
 
-        Phases that nobody sent do not fit from frame to frame, and what does not fit cancels:
-        after it more of the magnitudes reaches the samples. Complex [B, T / hop, n_fft / 2 + 1].
+        Phases that nobody sent do not fit where frames overlap, and what does not fit cancels. Each
+        step takes the phases that overlap-add leaves (Griffin and Lim, "Signal estimation from
+        modified short-time Fourier transform", 1984) and goes a little further the way that they
+        went (Perraudin et al., "A fast Griffin-Lim algorithm", 2013).
+        Complex [B, T / hop, n_fft / 2 + 1], and 0 steps leave it as it is.
         """
-        fitting = self(self.inverse(spectrum))
-        square = fitting.real**2 + fitting.imag**2
-        return fitting * (spectrum.abs() * torch.rsqrt(square + 1e-9))
+        magnitude = spectrum.abs()
+        before = None
+        for _ in range(steps):
+            fitting = self(self.inverse(spectrum))
+            ahead = fitting if before is None else fitting + MOMENTUM * (fitting - before)
+            before = fitting
+            square = ahead.real**2 + ahead.imag**2
+            spectrum = ahead * (magnitude * torch.rsqrt(square + 1e-9))
+        return spectrum
 
 
 class Analysis(nn.Module):
@@ -121,6 +131,7 @@ class Transform(nn.Module):
         super().__init__()
         self.samples_per_frame = config.hop * config.stack
         self.projections = config.projections
+        self.decoder_projections = config.decoder_projections
         self.spectrum = Spectrum(config.n_fft, config.hop)
         self.g_a = Analysis(config, levels)
         self.g_s = Synthesis(config, levels)
@@ -132,7 +143,5 @@ class Transform(nn.Module):
 
     def synthesise(self, y_hat: Tensor, level: Tensor) -> Tensor:
         """y_hat [B, T, channels] and levels [B] -> samples [B, T * samples_per_frame]."""
-        spectrum: Tensor = self.g_s(y_hat, level)
-        for _ in range(self.projections):
-            spectrum = self.spectrum.project(spectrum)
-        return self.spectrum.inverse(spectrum)
+        steps = self.projections if self.training else self.decoder_projections
+        return self.spectrum.inverse(self.spectrum.project(self.g_s(y_hat, level), steps))
