@@ -9,6 +9,7 @@ import pandas as pd
 from ecc import params
 from ecc.files import atomic_path
 from ecc.report import bd_rate, rd
+from ecc.report.runs import run_table
 from ecc.report.targets import target_table
 
 
@@ -38,6 +39,7 @@ def main() -> None:
     targets = [target for target in config.targets if target.codec in names]
     tables |= {
         "targets": target_table(targets, test_sets, tables["rd"], saved, kinds),
+        "runs": run_table(scores, Path("reports/runs"), test_sets, config),
         "codecs": codecs.drop(columns="reason"),
         "absent": rd.absent_table(every, sources, test_sets, scores),
         "failures": rd.failure_table(scores, metrics),

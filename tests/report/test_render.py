@@ -11,10 +11,12 @@ from ecc.report.render import (
     markdown,
     points_table,
     render,
+    run_pivot,
     summary_table,
     target_pivot,
     with_interval,
 )
+from ecc.report.runs import run_table
 from ecc.report.targets import COLUMNS, target_table
 
 METRICS = ["pesq_wb", "visqol", "estoi"]
@@ -44,6 +46,7 @@ def write_tables(folder, scores, codecs, test_sets, sources=(), pairs=()):
     tables = {name: rate_distortion.mark_rates(t, codecs) for name, t in tables.items()} | {
         "pairs": pair_table(scores, pairs, *arguments),
         "targets": pd.DataFrame(columns=COLUMNS),
+        "runs": run_table(scores, folder, test_sets, CONFIG),
         "codecs": codecs,
         "absent": rate_distortion.absent_table(codecs, sources, test_sets, scores),
         "failures": rate_distortion.failure_table(scores, METRICS),
@@ -365,3 +368,13 @@ def test_each_target_says_whether_it_is_met_or_by_how_much_missed():
             "–",
         ],
     ]
+
+
+def test_earlier_runs_have_a_row_for_each_test_set():
+    bd = {"codec": "ecc", "anchor": "first", "bd_rate": -50.0, "bd_rate_low": -60.0}
+    bd |= {"bd_rate_high": -40.0, "overlap": 0.9, "flag": "ok"}
+    rows = [{"test_set": s, "metric": m} | bd for s in ("a", "b") for m in ("pesq_wb", "visqol")]
+    lines = run_pivot(pd.DataFrame(rows), {"first": "1,000 steps"}).splitlines()
+    assert len(lines) == 2 + 2
+    assert lines[2].count("−50.0 [−60.0, −40.0] %") == 2
+    assert "1,000 steps" in lines[3] and "| b " in lines[3]

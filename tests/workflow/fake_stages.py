@@ -111,11 +111,12 @@ def aggregate() -> None:
         "matched_rate",
         "pairs",
         "targets",
+        "runs",
         "codecs",
         "absent",
         "failures",
     ):
-        put(f"reports/{table}.csv", digest("data/scores"))
+        put(f"reports/{table}.csv", digest("data/scores", "reports/runs"))
     Path("reports/ablations").mkdir(exist_ok=True)
 
 

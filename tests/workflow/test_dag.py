@@ -107,6 +107,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
         shutil.copy(FAKES, clone.path / "workflow" / f"{script}.py")
     (clone.path / "src" / "ecc").mkdir(parents=True)
     (clone.path / "src" / "ecc" / "__init__.py").touch()
+    (clone.path / "reports" / "runs").mkdir(parents=True)
+    (clone.path / "reports" / "runs" / "first.csv").write_text("codec\n")
     (clone.path / "params.yaml").write_text(PARAMS)
     with (clone.path / ".gitignore").open("a") as ignore:
         ignore.write("ran.log\n")
@@ -288,6 +290,11 @@ def test_preflight_names_the_token_model_of_what_is_trained_again(
     lines = [line for line in preflight() if line.startswith("TRAIN ")]
     assert [line.partition(":")[0] for line in lines] == ["TRAIN rvq-1", "TRAIN coded"]
     assert lines[1].startswith("TRAIN coded: the model that it follows is trained again; about")
+
+
+def test_a_run_that_is_kept_changes_the_report_alone(clone: Clone) -> None:
+    (clone.path / "reports" / "runs" / "second.csv").write_text("codec\n")
+    assert clone.ran("dvc", "repro", "--quiet") == {"aggregate", "report"}
 
 
 def test_new_weights_of_lyra_train_nothing(clone: Clone) -> None:

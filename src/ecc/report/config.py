@@ -52,5 +52,7 @@ class Report(Config):
     """Codecs that the summary shows beside `codec` and the best conventional one."""
     pairs: tuple[tuple[str, str], ...] = ()
     """Codecs that are compared besides: the first of each pair against the second."""
+    runs: dict[str, str] = Field(default_factory=dict)
+    """Earlier long runs of `codec` in reports/runs/, and what set each apart."""
     targets: tuple[RateTarget | QualityTarget | LeadTarget, ...] = ()
     """What was to be reached: the report says by how much it was missed."""

@@ -18,6 +18,17 @@ from ecc.report.figures import HIGHEST_KBPS, METRIC_LABELS
 from ecc.report.rd import read_table
 from ecc.report.taxonomy import taxonomy
 
+TABLES = (
+    "rd",
+    "bd_rate",
+    "matched_rate",
+    "pairs",
+    "targets",
+    "runs",
+    "codecs",
+    "absent",
+    "failures",
+)
 PACKAGES = (
     "torch",
     "torchaudio",
@@ -48,8 +59,7 @@ def render(
     sources: data/corpus/sources.json; parameters: the sections of params.yaml to print.
     Raises `FileNotFoundError` when a table is missing (an empty one is fine).
     """
-    names = ("rd", "bd_rate", "matched_rate", "pairs", "targets", "codecs", "absent", "failures")
-    tables = {name: read_table(reports / f"{name}.csv") for name in names}
+    tables = {name: read_table(reports / f"{name}.csv") for name in TABLES}
     codecs = tables["codecs"]
     labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
     figures = sorted(path.stem for path in (reports / "figures").glob("*.png"))
@@ -91,6 +101,7 @@ def render(
         pairs=pair_pivot(tables["pairs"], metrics, labels),
         pair_averages=pair_averages(tables["pairs"], metrics, labels),
         targets=target_pivot(tables["targets"], config.targets, labels),
+        runs=run_pivot(tables["runs"], config.runs),
         akima=None if pd.isna(akima) else f"{akima:.2g}",
         ablations=[_ablations(study, metrics) for study in ablations.read(reports / "ablations")],
         figures=figures,
@@ -265,6 +276,16 @@ def pair_pivot(pairs: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str,
         key = (labels[row["codec"]], labels[row["anchor"]], row["test_set"])
         names = dict(zip(("codec", "against", "test set"), key, strict=True))
         cells = rows.setdefault(key, names)
+        cells[METRIC_LABELS.get(row["metric"], row["metric"])] = bd_rate_cell(row)
+    return markdown(pd.DataFrame(list(rows.values())))
+
+
+def run_pivot(runs: pd.DataFrame, labels: Mapping[str, str]) -> str:
+    """BD-rates against earlier runs: a row for each run and test set, a column for each metric."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for _, row in runs.iterrows():
+        key = (labels[row["anchor"]], row["test_set"])
+        cells = rows.setdefault(key, dict(zip(("against", "test set"), key, strict=True)))
         cells[METRIC_LABELS.get(row["metric"], row["metric"])] = bd_rate_cell(row)
     return markdown(pd.DataFrame(list(rows.values())))
 
