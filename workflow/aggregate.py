@@ -39,7 +39,7 @@ def main() -> None:
     targets = [target for target in config.targets if target.codec in names]
     tables |= {
         "targets": target_table(targets, test_sets, tables["rd"], saved, kinds),
-        "runs": run_table(scores, Path("reports/runs"), test_sets, config),
+        "runs": run_table(scores, Path("reports/runs"), test_sets, metrics, config),
         "codecs": codecs.drop(columns="reason"),
         "absent": rd.absent_table(every, sources, test_sets, scores),
         "failures": rd.failure_table(scores, metrics),

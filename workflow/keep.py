@@ -21,7 +21,7 @@ def main(name: str) -> None:
     codec = params.load().report.codec
     try:
         keep(name, read_scores(Path("data/scores"), [codec], METRICS), Path("reports/runs"))
-    except OSError as error:
+    except (OSError, KeyError) as error:
         sys.exit(f"keep {name}: {error}")
 
 

@@ -46,7 +46,7 @@ def write_tables(folder, scores, codecs, test_sets, sources=(), pairs=()):
     tables = {name: rate_distortion.mark_rates(t, codecs) for name, t in tables.items()} | {
         "pairs": pair_table(scores, pairs, *arguments),
         "targets": pd.DataFrame(columns=COLUMNS),
-        "runs": run_table(scores, folder, test_sets, CONFIG),
+        "runs": run_table(scores, folder, *arguments),
         "codecs": codecs,
         "absent": rate_distortion.absent_table(codecs, sources, test_sets, scores),
         "failures": rate_distortion.failure_table(scores, METRICS),

@@ -25,14 +25,19 @@ def keep(name: str, scores: pd.DataFrame, runs: Path) -> None:
 
 
 def run_table(
-    scores: pd.DataFrame, runs: Path, test_sets: Sequence[str], config: Report
+    scores: pd.DataFrame,
+    runs: Path,
+    test_sets: Sequence[str],
+    metrics: Sequence[str],
+    config: Report,
 ) -> pd.DataFrame:
-    """BD-rate of `config.codec`, as it is now, against itself in each of `config.runs`; columns of
-    `bd_rate_table`.
+    """BD-rate of `config.codec`, as it is now, against itself in each of `config.runs`, by those of
+    `metrics` that runs are kept with; columns of `bd_rate_table`.
 
     Raises `FileNotFoundError` when a run was not kept.
     """
     kept = read_scores(runs, list(config.runs), METRICS)
     both = pd.concat([scores, kept], ignore_index=True) if len(kept) else scores
     pairs = [(config.codec, name) for name in config.runs]
-    return pair_table(both, pairs, test_sets, METRICS, config)
+    shared = [metric for metric in METRICS if metric in metrics]
+    return pair_table(both, pairs, test_sets, shared, config)
