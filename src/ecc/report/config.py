@@ -53,6 +53,6 @@ class Report(Config):
     pairs: tuple[tuple[str, str], ...] = ()
     """Codecs that are compared besides: the first of each pair against the second."""
     runs: dict[str, str] = Field(default_factory=dict)
-    """Earlier long runs of `codec` in reports/runs/, and what set each apart."""
+    """Other long runs of `codec` in reports/runs/, and what sets each apart."""
     targets: tuple[RateTarget | QualityTarget | LeadTarget, ...] = ()
     """What was to be reached: the report says by how much it was missed."""

@@ -1,6 +1,5 @@
-"""Long runs of the codec under study: what each was worth, and how much the last one still moved
-the curve. The scores of a run are kept in the repository, since its weights make room for those of
-the next."""
+"""Long runs of the codec under study: how far the curve moves from one to another. The scores of a
+run are kept in the repository, since there is room for the weights of one alone."""
 
 from collections.abc import Sequence
 from pathlib import Path
