@@ -21,7 +21,7 @@ def aggregate(tmp_path, monkeypatch, make_scores):
     apply_patch(content, YAML(typ="safe").load(ROOT / "workflow/presets/ablations.yaml"))
     content["study"]["test_sets"] = ["english"]
     content["score"]["metrics"] = ["pesq_wb", "visqol", "estoi"]
-    content["report"]["bootstrap"] = 100
+    content["report"] |= {"bootstrap": 100, "runs": {}}
     main = runpy.run_path(str(ROOT / "workflow/aggregate.py"))["main"]
 
     def write(path, text):
