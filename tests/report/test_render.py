@@ -9,9 +9,9 @@ from ecc.report.render import (
     average_pivot,
     bd_rate_cell,
     markdown,
+    pair_pivot,
     points_table,
     render,
-    run_pivot,
     summary_table,
     target_pivot,
     with_interval,
@@ -370,11 +370,13 @@ def test_each_target_says_whether_it_is_met_or_by_how_much_missed():
     ]
 
 
-def test_earlier_runs_have_a_row_for_each_test_set():
+def test_other_runs_have_a_row_for_each_test_set():
     bd = {"codec": "ecc", "anchor": "first", "bd_rate": -50.0, "bd_rate_low": -60.0}
     bd |= {"bd_rate_high": -40.0, "overlap": 0.9, "flag": "ok"}
     rows = [{"test_set": s, "metric": m} | bd for s in ("a", "b") for m in ("pesq_wb", "visqol")]
-    lines = run_pivot(pd.DataFrame(rows), {"first": "1,000 steps"}).splitlines()
+    lines = pair_pivot(
+        pd.DataFrame(rows), METRICS, {"first": "1,000 steps"}, ["anchor"]
+    ).splitlines()
     assert len(lines) == 2 + 2
     assert lines[2].count("−50.0 [−60.0, −40.0] %") == 2
     assert "1,000 steps" in lines[3] and "| b " in lines[3]

@@ -101,7 +101,7 @@ def render(
         pairs=pair_pivot(tables["pairs"], metrics, labels),
         pair_averages=pair_averages(tables["pairs"], metrics, labels),
         targets=target_pivot(tables["targets"], config.targets, labels),
-        runs=run_pivot(tables["runs"], config.runs),
+        runs=pair_pivot(tables["runs"], metrics, config.runs, ["anchor"]),
         akima=None if pd.isna(akima) else f"{akima:.2g}",
         ablations=[_ablations(study, metrics) for study in ablations.read(reports / "ablations")],
         figures=figures,
@@ -269,23 +269,19 @@ def bd_rate_pivot(
     return markdown(table)
 
 
-def pair_pivot(pairs: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> str:
-    """BD-rates of pairs: a row for each pair and test set, a column for each metric."""
-    rows: dict[tuple[str, str, str], dict[str, str]] = {}
+def pair_pivot(
+    pairs: pd.DataFrame,
+    metrics: Sequence[str],
+    labels: Mapping[str, str],
+    sides: Sequence[str] = ("codec", "anchor"),
+) -> str:
+    """BD-rates of pairs: a row for each pair and test set, a column for each metric; of the two
+    codecs of a pair, those in `sides` are named."""
+    names = [*({"codec": "codec", "anchor": "against"}[side] for side in sides), "test set"]
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
     for _, row in pairs[pairs["metric"].isin(metrics)].iterrows():
-        key = (labels[row["codec"]], labels[row["anchor"]], row["test_set"])
-        names = dict(zip(("codec", "against", "test set"), key, strict=True))
-        cells = rows.setdefault(key, names)
-        cells[METRIC_LABELS.get(row["metric"], row["metric"])] = bd_rate_cell(row)
-    return markdown(pd.DataFrame(list(rows.values())))
-
-
-def run_pivot(runs: pd.DataFrame, labels: Mapping[str, str]) -> str:
-    """BD-rates against earlier runs: a row for each run and test set, a column for each metric."""
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for _, row in runs.iterrows():
-        key = (labels[row["anchor"]], row["test_set"])
-        cells = rows.setdefault(key, dict(zip(("against", "test set"), key, strict=True)))
+        key = (*(labels[row[side]] for side in sides), row["test_set"])
+        cells = rows.setdefault(key, dict(zip(names, key, strict=True)))
         cells[METRIC_LABELS.get(row["metric"], row["metric"])] = bd_rate_cell(row)
     return markdown(pd.DataFrame(list(rows.values())))
 
