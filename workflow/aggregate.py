@@ -73,7 +73,7 @@ def _budgets(study: params.Params, codecs: Sequence[str]) -> pd.DataFrame:
         rows.append(
             {
                 "codec": name,
-                "steps": sum(train.steps for _, _, train in models),
+                "steps": sum(train.all_steps for _, _, train in models),
                 "crops": max((train.processes * train.batch for _, _, train in models), default=0),
                 "lmbda": " ".join(f"{v:g}" for model, _, _ in models for v in model.levels),
             }

@@ -153,7 +153,7 @@ def training_seconds(study: params.Params, model: str) -> float:
         _, _, train = study.token_model(model)
         path = Path("reports/training") / model / "metrics.json"
         log = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return train.steps * log["seconds"] / log["step"] if log.get("step") else math.nan
+        return train.all_steps * log["seconds"] / log["step"] if log.get("step") else math.nan
     _, codec, train = study.model(model)
     lock = Path("dvc.lock")
     trained = YAML(typ="safe").load(lock)["stages"] if lock.exists() else {}
@@ -165,7 +165,7 @@ def training_seconds(study: params.Params, model: str) -> float:
         if log.get("step") and logged and logged[0] == codec.transform:
             speeds[name] = log["seconds"] / log["step"] / work(logged[1])
     typical = statistics.median(speeds.values()) if speeds else math.nan
-    return train.steps * work(train) * speeds.get(model, typical)
+    return train.all_steps * work(train) * speeds.get(model, typical)
 
 
 def trained_with(

@@ -5,24 +5,31 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from ecc import params
 from ecc.codecs.lyra import fetch_weights
 from ecc.data.download import ChecksumError, Unreachable
+from ecc.model.weights import ModelError
 from ecc.train.tokens import TokenRun, train_tokens
 from ecc.train.trainer import Run, TrainingDivergedError, train
 
 
-def main(model: str) -> None:
-    """Train MODEL, or go on where a killed training of it stopped."""
+def main(model: str, start: Annotated[Path | None, typer.Option("--from")] = None) -> None:
+    """Train MODEL, or go on where a killed training of it stopped.
+
+    `--from WEIGHTS` goes on from what an earlier cycle wrote (`train.cycles`), where its checkpoint
+    is not at hand: from weights of a copy, say, since `dvc repro` clears the place of its outputs.
+    """
     study = params.load()
     config, codec, training = study.model(model)
     if training.processes > 1 and "WORLD_SIZE" not in os.environ:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        options = [] if start is None else ["--from", str(start)]
         processes = f"--nproc-per-node={training.processes}"
-        os.execv(sys.executable, [*torchrun, processes, __file__, model])
+        os.execv(sys.executable, [*torchrun, processes, __file__, *options, model])
     corpus = Path("data/corpus/identity.json").read_text(encoding="utf-8")
     facts = json.loads(Path("data/corpus/sources.json").read_text(encoding="utf-8"))
     for source in facts:
@@ -42,7 +49,7 @@ def main(model: str) -> None:
             sys.exit(f"train {model}: it stands on the weights of Lyra, and {error}")
     inputs = {
         "codec": codec.model_dump(mode="json"),
-        "train": training.model_dump(mode="json", exclude={"checkpoint_seconds"}),
+        "train": training.model_dump(mode="json", exclude={"checkpoint_seconds", "cycles"}),
         "lmbda": config.lmbda,
         "corpus": corpus,
         "code": Path("data/fingerprints/train.txt").read_text(encoding="utf-8"),
@@ -59,13 +66,14 @@ def main(model: str) -> None:
         logs=Path("reports/training") / model,
         weights=Path("data/models") / config.variant / f"{model}.safetensors",
         identity=identity,
+        start=start,
     )
     try:
         if codec.rvq.tokens is None:
             train(run)
         else:  # the code books are given, and what is left to learn is how likely tokens are
             train_tokens(TokenRun(**vars(run), base=None))
-    except (TrainingDivergedError, ValueError) as error:
+    except (ModelError, TrainingDivergedError, ValueError) as error:
         sys.exit(f"train {model}: {error}")
 
 

@@ -13,7 +13,7 @@ from train.conftest import LMBDA, make_run
 
 import ecc.train.trainer as trainer
 from ecc.model.codec import ECC
-from ecc.model.weights import load_model
+from ecc.model.weights import ModelError, load_model
 from ecc.train.trainer import Trainer, TrainingDivergedError, learning_rate, train
 
 
@@ -55,6 +55,113 @@ def test_a_killed_run_ends_as_one_that_was_not(corpus, monkeypatch, optimizer, s
     ]
     pd.testing.assert_frame_equal(*logged)
     assert list(logged[0]["step"]) == [4, 8, 12]
+
+
+@pytest.mark.parametrize("step", [None, 6, 7, 10])
+def test_cycles_one_at_a_time_end_as_all_at_once(corpus, monkeypatch, step):
+    whole, parts = (make_run(corpus, name, steps=6, cycles=2) for name in ("whole", "parts"))
+    parts = replace(parts, name="whole")
+    train(whole)
+    if step is None:
+        train(replace(parts, train=parts.train.model_copy(update={"cycles": 1})))
+        assert load_model(parts.weights).info["steps"] == 6
+    else:
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            kill_at(patch, step)
+            train(parts)
+    train(parts)
+    assert load_model(parts.weights).info["steps"] == 12
+    assert parts.weights.read_bytes() == whole.weights.read_bytes()
+
+
+def test_fewer_cycles_than_a_checkpoint_has_are_trained_anew(corpus):
+    run, fresh = (make_run(corpus, name, steps=4) for name in ("run", "fresh"))
+    train(replace(run, train=run.train.model_copy(update={"cycles": 2})))
+    train(run)
+    train(replace(fresh, name="run"))
+    assert load_model(run.weights).info["steps"] == 4
+    assert run.weights.read_bytes() == fresh.weights.read_bytes()
+
+
+def test_a_cycle_begins_with_averaged_weights_a_new_optimizer_and_the_full_rate(
+    corpus, monkeypatch
+):
+    run = make_run(corpus, "one", steps=6, cycles=2, rate_ramp=1.0)
+    trained, seen, weights = network(run), {}, []
+    step, constraint = Trainer._train_step, Trainer._constraint
+
+    def watched(self):
+        if self.step == 6:
+            learnt = {k: p for k, p in self.codec.named_parameters() if p.requires_grad}
+            seen["codec"] = {key: p.detach().clone() for key, p in learnt.items()}
+            seen["states"] = [len(optimizer.state) for optimizer in self.optimizers]
+            seen["updates"] = int(self.average.n_averaged)
+        return step(self)
+
+    class Weight:
+        """Stands for the rate, and notes what it is multiplied by."""
+
+        def __init__(self, value):
+            self.value = value
+
+        def __rmul__(self, weight):
+            weights.append(weight)
+            return weight * self.value
+
+    monkeypatch.setattr(Trainer, "_train_step", watched)
+    monkeypatch.setattr(
+        Trainer, "_constraint", lambda self, *arguments: Weight(constraint(self, *arguments))
+    )
+    monkeypatch.setattr(Trainer, "_validate", lambda self: {"valid/loss": 0.0})
+    trained.fit()
+    state = torch.load(run.checkpoints / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 12
+    assert seen["states"] == [0, 0]
+    assert seen["updates"] == 0
+    assert weights == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6] + [1.0] * 7)
+    first = make_run(corpus, "first", steps=6, rate_ramp=1.0)
+    ended = network(first)
+    ended.fit()
+    written = load_model(first.weights).codec.float().state_dict()
+    for key, value in seen["codec"].items():
+        # `fit` ends with rounding the average to what the file holds.
+        torch.testing.assert_close(value, written[key], rtol=1e-3, atol=1e-3)
+
+
+def test_weights_go_on_where_there_is_no_checkpoint(corpus):
+    run = make_run(corpus, "one", steps=6)
+    train(run)
+    kept = corpus / "kept.safetensors"
+    run.weights.rename(kept)
+    seconds = json.loads((run.logs / "metrics.json").read_text())["seconds"]
+    (run.checkpoints / "checkpoint.pt").unlink()
+    more = replace(run, train=run.train.model_copy(update={"cycles": 2}), start=kept)
+    begun = network(more)
+    assert (begun.step, begun.seconds) == (6, seconds)
+    written = load_model(kept).codec.float().state_dict()
+    for key, value in begun.codec.named_parameters():
+        assert torch.equal(value, written[key])
+    train(more)
+    assert load_model(run.weights).info["steps"] == 12
+    logged = pd.read_csv(run.logs / "plots/metrics/valid/loss.tsv", sep="\t")
+    assert list(logged["step"]) == [4, 6, 8, 12]
+    # A checkpoint that has come further is not given up for them.
+    assert network(more).step == 12
+
+
+def test_what_does_not_fit_is_no_start(corpus):
+    run = make_run(corpus, "one", steps=6)
+    train(run)
+    other = make_run(corpus, "other", steps=6, cycles=2)
+    for change in (
+        {"lmbda": [1.0, 2.0]},
+        {"train": other.train.model_copy(update={"steps": 5})},
+        {"train": other.train.model_copy(update={"steps": 3, "cycles": 1})},
+        {"codec": other.codec.model_copy(update={"levels": 3}), "lmbda": [1.0, 2.0, 3.0]},
+    ):
+        with pytest.raises(ModelError, match=r"model\.safetensors: not the weights of other"):
+            train(replace(other, start=run.weights, **change))
+    assert not other.weights.exists()
 
 
 def test_a_checkpoint_of_other_inputs_is_not_resumed(corpus, monkeypatch):
@@ -241,13 +348,14 @@ def test_nan_stops_the_run_and_keeps_the_checkpoint(corpus, monkeypatch):
     assert all(torch.isfinite(value).all() for value in state["codec"].values())
 
 
-def test_learning_rate_warms_up_and_decays(corpus):
-    config = make_run(corpus, "rate", steps=100, warmup_steps=10).train
+def test_learning_rate_warms_up_and_decays_in_each_cycle(corpus):
+    config = make_run(corpus, "rate", steps=100, warmup_steps=10, cycles=2).train
     rates = [learning_rate(config, step) for step in range(100)]
     assert rates[0] == pytest.approx(config.learning_rate / 10)
     assert max(rates) == rates[10] == pytest.approx(config.learning_rate)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] == pytest.approx(config.final_learning_rate, rel=0.1)
+    assert [learning_rate(config, step) for step in range(100, 200)] == rates
 
 
 TWO_PROCESSES = """

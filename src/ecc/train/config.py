@@ -33,7 +33,8 @@ class LossConfig(Config):
 class TrainConfig(Config):
     """How a model is trained."""
 
-    steps: Annotated[int, Field(ge=1)]
+    steps: Annotated[int, Field(ge=1)]  # of a cycle
+    cycles: Annotated[int, Field(ge=1)] = 1
     processes: Annotated[int, Field(ge=1)] = 1  # one for each device, or each core
     batch: Annotated[int, Field(ge=1)] = 8  # crops of each process
     optimizer: Literal["adam", "muon"] = "muon"
@@ -50,6 +51,11 @@ class TrainConfig(Config):
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60
     crop: CropConfig = CropConfig()
     loss: LossConfig = LossConfig()
+
+    @property
+    def all_steps(self) -> int:
+        """The steps of all cycles."""
+        return self.steps * self.cycles
 
 
 class ModelConfig(Config):

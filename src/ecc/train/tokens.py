@@ -16,7 +16,7 @@ from ecc.model.weights import load_model
 from ecc.train.trainer import Run, Trainer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TokenRun(Run):
     """A `Run` of a token model: `codec` has one, and `base` is a model file without; None where the
     code books are not learned but given."""

@@ -2,8 +2,13 @@
 
 Everything random in a step (crops, quantization noise) is drawn from (seed, step, rank) alone, so
 a checkpoint needs the step, the weights, their average and the optimizer, and no generator state.
+
+A longer run need not start anew: `train.cycles` cosines of the learning rate follow one another
+(Loshchilov and Hutter, "SGDR", 2017), and each cycle begins with what the one before it wrote, the
+averaged weights, and nothing else.
 """
 
+import json
 import math
 import os
 import shutil
@@ -29,7 +34,7 @@ from ecc.files import atomic_path
 from ecc.model.codec import ECC
 from ecc.model.config import CodecConfig
 from ecc.model.lyra_transform import LyraTransform
-from ecc.model.weights import save_model
+from ecc.model.weights import ModelError, load_model, save_model
 from ecc.train.config import TrainConfig
 from ecc.train.crops import Crops
 from ecc.train.loss import Distortion
@@ -43,7 +48,7 @@ class TrainingDivergedError(Exception):
     """The loss is no longer a number."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """What one training reads and writes.
 
@@ -61,6 +66,7 @@ class Run:
     logs: Path
     weights: Path
     identity: str
+    start: Path | None = None  # weights to go on from, where no checkpoint has come further
 
 
 def train(run: Run) -> None:
@@ -71,6 +77,7 @@ def train(run: Run) -> None:
     alone validates, logs and writes.
 
     Raises:
+        ModelError: `run.start` is no model of this codec at the end of a cycle.
         TrainingDivergedError: the loss became NaN or infinite; the last checkpoint stands.
         ValueError: the manifest has no training or validation speech.
     """
@@ -100,9 +107,8 @@ class Trainer:
         if self.samples % self.codec.granule:
             raise ValueError("train.crop.frames must be a multiple of codec.entropy.z_stride")
         self.distortion = Distortion(self.config.loss).to(device)
-        self.average = AveragedModel(self.codec, multi_avg_fn=partial(_average, self.config.ema))
         self.precision = _precision(self.config, device)
-        self.optimizers = _optimizers(self.codec, self.config, self.precision)
+        self._begin()
         self.lmbda = torch.tensor(run.lmbda, device=device)
         manifest = pd.read_csv(run.manifest, keep_default_na=False)
         crop = self.config.crop
@@ -113,6 +119,8 @@ class Trainer:
         self.seconds = 0.0
         self.checkpoint = run.checkpoints / "checkpoint.pt"
         self._resume()
+        if run.start is not None:
+            self._start_from(run.start)
         self.network = DistributedDataParallel(self.codec) if world > 1 else self.codec
 
     def _build(self) -> ECC:
@@ -122,27 +130,35 @@ class Trainer:
             codec.spread_levels(self.run.lmbda)
         return codec
 
+    def _begin(self) -> None:
+        """A cycle's average and optimizers, which know nothing yet."""
+        self.average = AveragedModel(self.codec, multi_avg_fn=partial(_average, self.config.ema))
+        self.optimizers = _optimizers(self.codec, self.config, self.precision)
+
     def fit(self) -> None:
         """Train to the last step and write the weights."""
         live = self._open_logs() if self.rank == 0 else None
         progress = tqdm(
-            total=self.config.steps,
+            total=self.config.all_steps,
             initial=self.step,
             desc=self.run.name,
             unit="step",
             disable=True if self.rank else None,
         )
         saved = time.monotonic()
-        while self.step < self.config.steps:
+        while self.step < self.config.all_steps:
             started = time.monotonic()
+            if self.step and self.step % self.config.steps == 0:
+                self.codec.load_state_dict(self._averaged().state_dict())
+                self._begin()
             metrics = self._train_step()
             self.step += 1
             self.seconds += time.monotonic() - started
             progress.update()
             if live is None:
                 continue
-            last = self.step == self.config.steps
-            if last or self.step % self.config.valid_steps == 0:
+            ended = self.step % self.config.steps == 0
+            if ended or self.step % self.config.valid_steps == 0:
                 metrics |= self._validate()
                 live.step = self.step
                 for key, value in metrics.items():
@@ -150,7 +166,7 @@ class Trainer:
                 live.log_metric("seconds", self.seconds, plot=False)
                 live.make_summary()
                 progress.set_postfix(loss=f"{metrics['valid/loss']:.3f}")
-            if last or time.monotonic() - saved >= self.config.checkpoint_seconds:
+            if ended or time.monotonic() - saved >= self.config.checkpoint_seconds:
                 self._save()
                 saved = time.monotonic()
         progress.close()
@@ -234,12 +250,34 @@ class Trainer:
         if not self.checkpoint.exists():
             return
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        if state["identity"] == self.run.identity:
+        if state["identity"] == self.run.identity and state["step"] <= self.config.all_steps:
             self.step, self.seconds = state["step"], state["seconds"]
             self.codec.load_state_dict(state["codec"])
             self.average.load_state_dict(state["average"])
             for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(values)
+
+    def _start_from(self, path: Path) -> None:
+        """Be at the end of the cycle that wrote the weights in `path`."""
+        trained = load_model(path)
+        steps = trained.info["steps"]
+        same = (trained.codec.config, trained.lmbda) == (self.run.codec, list(self.run.lmbda))
+        if not same or steps % self.config.steps or steps > self.config.all_steps:
+            raise ModelError(
+                f"{path}: not the weights of {self.run.name} after a cycle of "
+                f"{self.config.steps} steps"
+            )
+        if steps > self.step:
+            own = self.codec.state_dict()
+            # The coding tables follow from the weights and have sizes of their own.
+            state = {k: v for k, v in trained.codec.float().state_dict().items() if k in own}
+            state = {k: v for k, v in state.items() if v.shape == own[k].shape}
+            self.codec.load_state_dict(state, strict=False)
+            self._begin()
+            self.step = steps
+            log = self.run.logs / "metrics.json"
+            if log.exists():
+                self.seconds = json.loads(log.read_text(encoding="utf-8")).get("seconds", 0.0)
 
     def _open_logs(self) -> Live:
         """DVCLive logs that hold nothing from after the step that the run goes on from."""
@@ -292,7 +330,9 @@ def _optimizers(
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear warm-up, then a cosine from `learning_rate` to `final_learning_rate`."""
+    """In each cycle, linear warm-up, then a cosine from `learning_rate` to
+    `final_learning_rate`."""
+    step %= config.steps
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
