@@ -43,6 +43,8 @@ def main(
         config, codec, training = study.model(model)
     except (params.ParamsError, ValueError) as error:
         sys.exit(f"trial {name}: {error}")
+    # However long the study trains the model, a trial is one cycle of the steps that it names.
+    training = training.model_copy(update={"cycles": 1})
     inputs = [codec.model_dump(mode="json"), training.model_dump(mode="json"), config.lmbda]
     run = Run(
         name=name,
