@@ -8,6 +8,7 @@ from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Report
 from ecc.report.render import (
     average_pivot,
     bd_rate_cell,
+    change_cell,
     markdown,
     pair_pivot,
     points_table,
@@ -380,3 +381,18 @@ def test_other_runs_have_a_row_for_each_test_set():
     assert len(lines) == 2 + 2
     assert lines[2].count("−50.0 [−60.0, −40.0] %") == 2
     assert "1,000 steps" in lines[3] and "| b " in lines[3]
+
+
+def test_changes_of_a_curve_are_held_against_its_intervals():
+    row = {"codec": "ecc", "anchor": "first", "test_set": "a", "change": 0.05}
+    row |= {"change_low": -0.01, "change_high": 0.125, "compared": 8, "outside": 1}
+    none = dict.fromkeys(("change", "change_low", "change_high"), np.nan)
+    rows = [row | {"metric": "pesq_wb"}, row | {"metric": "visqol", "compared": 0}]
+    rows.append(row | {"metric": "pesq_wb", "test_set": "b"} | none)
+    lines = pair_pivot(
+        pd.DataFrame(rows), METRICS, {"first": "1,000 steps"}, ["anchor"], change_cell
+    ).splitlines()
+    cells = [cell.strip() for cell in lines[2].split("|")]
+    change = "+0.05 (−0.01 to +0.12)"
+    assert cells[3:5] == [f"{change}, outside at 1 of 8", change]
+    assert "n/a" in lines[3]

@@ -1,7 +1,7 @@
 """The written report: tables and figures from `reports/`, set in Markdown."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,7 @@ def render(
         pair_averages=pair_averages(tables["pairs"], metrics, labels),
         targets=target_pivot(tables["targets"], config.targets, labels),
         runs=pair_pivot(tables["runs"], metrics, config.runs, ["anchor"]),
+        changes=pair_pivot(tables["runs"], metrics, config.runs, ["anchor"], change_cell),
         akima=None if pd.isna(akima) else f"{akima:.2g}",
         ablations=[_ablations(study, metrics) for study in ablations.read(reports / "ablations")],
         figures=figures,
@@ -269,20 +270,43 @@ def bd_rate_pivot(
     return markdown(table)
 
 
+def bd_rate_cell(row: pd.Series) -> str:
+    """A BD-rate with interval and overlap, or n/a and why."""
+    if row["flag"] != "ok":
+        shared = f"overlap {100 * row['overlap']:.0f} %"
+        return f"n/a ({shared if row['flag'] == 'low overlap' else row['flag']})"
+    value = with_interval(row["bd_rate"], row["bd_rate_low"], row["bd_rate_high"], digits=1)
+    return f"{value} %, overlap {100 * row['overlap']:.0f} %".replace("-", "−")
+
+
+def change_cell(row: pd.Series) -> str:
+    """Change of a curve in units of the metric: mean, least and most, and how many of its points
+    have an interval in which it was not before."""
+    if pd.isna(row["change"]):
+        return "n/a"
+    cell = "{:+.2f} ({:+.2f} to {:+.2f})".format(
+        *(row[f"change{of}"] for of in ("", "_low", "_high"))
+    )
+    if row["compared"]:
+        cell += f", outside at {row['outside']:.0f} of {row['compared']:.0f}"
+    return cell.replace("-", "−")
+
+
 def pair_pivot(
     pairs: pd.DataFrame,
     metrics: Sequence[str],
     labels: Mapping[str, str],
     sides: Sequence[str] = ("codec", "anchor"),
+    cell: Callable[[pd.Series], str] = bd_rate_cell,
 ) -> str:
-    """BD-rates of pairs: a row for each pair and test set, a column for each metric; of the two
-    codecs of a pair, those in `sides` are named."""
+    """BD-rates of pairs, or what else `cell` says of them: a row for each pair and test set, a
+    column for each metric; of the two codecs of a pair, those in `sides` are named."""
     names = [*({"codec": "codec", "anchor": "against"}[side] for side in sides), "test set"]
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     for _, row in pairs[pairs["metric"].isin(metrics)].iterrows():
         key = (*(labels[row[side]] for side in sides), row["test_set"])
         cells = rows.setdefault(key, dict(zip(names, key, strict=True)))
-        cells[METRIC_LABELS.get(row["metric"], row["metric"])] = bd_rate_cell(row)
+        cells[METRIC_LABELS.get(row["metric"], row["metric"])] = cell(row)
     return markdown(pd.DataFrame(list(rows.values())))
 
 
@@ -344,15 +368,6 @@ def _target_cell(
         codec, _, point = row["at"].partition(" ")
         cell += f" ({point})" if codec == target.ahead_of else f" ({labels[codec]} {point})"
     return f"{cell}, {'missed by ' + unit.format(row['missed_by']) if row['missed_by'] else 'met'}"
-
-
-def bd_rate_cell(row: pd.Series) -> str:
-    """A BD-rate with interval and overlap, or n/a and why."""
-    if row["flag"] != "ok":
-        shared = f"overlap {100 * row['overlap']:.0f} %"
-        return f"n/a ({shared if row['flag'] == 'low overlap' else row['flag']})"
-    value = with_interval(row["bd_rate"], row["bd_rate_low"], row["bd_rate_high"], digits=1)
-    return f"{value} %, overlap {100 * row['overlap']:.0f} %".replace("-", "−")
 
 
 def matched_pivot(matched: pd.DataFrame, metric: str, labels: Mapping[str, str]) -> str:

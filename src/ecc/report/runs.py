@@ -4,12 +4,13 @@ run are kept in the repository, since there is room for the weights of one alone
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ecc.files import atomic_path
-from ecc.report.bd_rate import pair_table
+from ecc.report.bd_rate import pair_table, pareto, quality_at
 from ecc.report.config import Report
-from ecc.report.rd import read_scores
+from ecc.report.rd import codec_points, interval, read_scores, resample
 
 METRICS = ("pesq_wb", "visqol")
 COLUMNS = ["codec", "point", "test_set", "utterance", "speaker", "seconds", "kbps", *METRICS]
@@ -30,8 +31,8 @@ def run_table(
     metrics: Sequence[str],
     config: Report,
 ) -> pd.DataFrame:
-    """BD-rate of `config.codec`, as it is now, against itself in each of `config.runs`, by those of
-    `metrics` that runs are kept with; columns of `bd_rate_table`.
+    """How `config.codec`, as it is now, compares with itself in each of `config.runs`, by those of
+    `metrics` that runs are kept with: columns of `bd_rate_table` and of `change_table`.
 
     Raises `FileNotFoundError` when a run was not kept.
     """
@@ -39,4 +40,48 @@ def run_table(
     both = pd.concat([scores, kept], ignore_index=True) if len(kept) else scores
     pairs = [(config.codec, name) for name in config.runs]
     shared = [metric for metric in METRICS if metric in metrics]
-    return pair_table(both, pairs, test_sets, shared, config)
+    rates = pair_table(both, pairs, test_sets, shared, config)
+    changes = change_table(scores, kept, test_sets, shared, config)
+    return rates.merge(changes, how="left", on=["test_set", "metric", "anchor"])
+
+
+def change_table(
+    scores: pd.DataFrame,
+    kept: pd.DataFrame,
+    test_sets: Sequence[str],
+    metrics: Sequence[str],
+    config: Report,
+) -> pd.DataFrame:
+    """How far the curve of `config.codec` moved since each of `config.runs`, in units of the
+    metric: a row for each test set, metric and run (`anchor`).
+
+    `change` is the mean over the codec's points of its quality above that of the run at the same
+    rate, `change_low` and `change_high` the least and the most of it. Of the `compared` points, as
+    many as `outside` have an interval in which the run does not lie.
+    """
+    columns = ["test_set", "metric", "anchor", "change", "change_low", "change_high"]
+    rows = []
+    for test_set in test_sets:
+        ours = scores[(scores["test_set"] == test_set) & (scores["codec"] == config.codec)]
+        speakers = sorted(ours["speaker"].unique())
+        for run in config.runs:
+            theirs = kept[(kept["test_set"] == test_set) & (kept["codec"] == run)]
+            if ours.empty or theirs.empty:
+                continue
+            resamples = resample(len(speakers), config.bootstrap, config.seed)
+            now, was = (
+                codec_points(of_run, metrics, speakers, resamples) for of_run in (ours, theirs)
+            )
+            for metric in metrics:
+                curve = pareto(was.kbps[0], was.quality[metric][0])
+                before = quality_at(curve, now.kbps[0], was.kbps[0].max())
+                change = now.quality[metric][0] - before
+                change = change[np.isfinite(change)]
+                extent = (
+                    (change.mean(), change.min(), change.max()) if len(change) else [np.nan] * 3
+                )
+                low, high = interval(now.quality[metric], resamples)
+                outside = (before < low) | (before > high)
+                compared = np.isfinite(before) & np.isfinite(low)
+                rows.append([test_set, metric, run, *extent, compared.sum(), outside.sum()])
+    return pd.DataFrame(rows, columns=[*columns, "compared", "outside"])
