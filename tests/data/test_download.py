@@ -1,5 +1,5 @@
 import socket
-import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +13,7 @@ DATA = bytes(range(256)) * 5000
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda seconds: None))
 
 
 def test_downloads_and_keeps(server, tmp_path):
@@ -79,7 +79,8 @@ def test_no_connection_gives_up_at_once(tmp_path, monkeypatch):
     with socket.socket() as taken:  # bound, but not listening: refused
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/a.bin"
-        monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("tried again"))
+        again = SimpleNamespace(sleep=lambda seconds: pytest.fail("tried again"))
+        monkeypatch.setattr(module, "time", again)
         with pytest.raises(Unreachable) as error:
             download(url, tmp_path / "a.bin", sha256(DATA))
     assert "\n" not in str(error.value)
