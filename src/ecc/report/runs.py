@@ -59,29 +59,29 @@ def change_table(
     rate, `change_low` and `change_high` the least and the most of it. Of the `compared` points, as
     many as `outside` have an interval in which the run does not lie.
     """
-    columns = ["test_set", "metric", "anchor", "change", "change_low", "change_high"]
     rows = []
     for test_set in test_sets:
         ours = scores[(scores["test_set"] == test_set) & (scores["codec"] == config.codec)]
+        if ours.empty:
+            continue
         speakers = sorted(ours["speaker"].unique())
+        resamples = resample(len(speakers), config.bootstrap, config.seed)
+        now = codec_points(ours, metrics, speakers, resamples)
+        ends = {metric: interval(now.quality[metric], resamples) for metric in metrics}
         for run in config.runs:
             theirs = kept[(kept["test_set"] == test_set) & (kept["codec"] == run)]
-            if ours.empty or theirs.empty:
+            if theirs.empty:
                 continue
-            resamples = resample(len(speakers), config.bootstrap, config.seed)
-            now, was = (
-                codec_points(of_run, metrics, speakers, resamples) for of_run in (ours, theirs)
-            )
+            was = codec_points(theirs, metrics, speakers, resamples)
             for metric in metrics:
                 curve = pareto(was.kbps[0], was.quality[metric][0])
                 before = quality_at(curve, now.kbps[0], was.kbps[0].max())
-                change = now.quality[metric][0] - before
-                change = change[np.isfinite(change)]
-                extent = (
-                    (change.mean(), change.min(), change.max()) if len(change) else [np.nan] * 3
-                )
-                low, high = interval(now.quality[metric], resamples)
+                # Of a series, which leaves missing values out.
+                change = pd.Series(now.quality[metric][0] - before)
+                low, high = ends[metric]
                 outside = (before < low) | (before > high)
                 compared = np.isfinite(before) & np.isfinite(low)
-                rows.append([test_set, metric, run, *extent, compared.sum(), outside.sum()])
+                row = [test_set, metric, run, change.mean(), change.min(), change.max()]
+                rows.append([*row, compared.sum(), outside.sum()])
+    columns = ["test_set", "metric", "anchor", "change", "change_low", "change_high"]
     return pd.DataFrame(rows, columns=[*columns, "compared", "outside"])
