@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from ecc.codecs.base import CodecUnavailable
+from ecc.codecs.lyra import Lyra
+from ecc.codecs.lyra_port import LyraPort
+
+
+@pytest.fixture
+def codecs(lyra_weights):
+    folder = lyra_weights["data/lyra"]
+    try:
+        return Lyra(30, folder), LyraPort(30, folder)
+    except CodecUnavailable as error:
+        pytest.skip(str(error))
+
+
+def test_only_the_decoder_is_another_and_only_by_its_rounding(codecs, voice):
+    theirs, ported = codecs
+    stream = theirs.encode(voice(2))
+    assert ported.encode(voice(2)) == stream
+    expected, decoded = theirs.decode(stream), ported.decode(stream)
+    assert decoded.dtype == np.float32
+    assert decoded.shape == expected.shape
+    noise = np.sum((decoded - expected) ** 2)
+    assert 0 < noise < 0.01 * np.sum(expected**2)  # 20 dB
+
+
+def test_missing_weights_make_it_unavailable(tmp_path):
+    with pytest.raises(CodecUnavailable):
+        LyraPort(16, str(tmp_path))
