@@ -201,7 +201,7 @@ class Params(Config):
 
     def kinds(self) -> dict[str, str]:
         """What the report groups each codec with: own (of this study), ablation (with the full
-        codec that ablations are compared with), neural or conventional."""
+        codec that ablations are compared with), neural, conventional or control."""
         kinds: dict[str, str] = {
             name: "own" if codec.variant else codec.kind for name, codec in self.codecs.items()
         }

@@ -80,6 +80,15 @@ def test_codecs_of_the_default_study_that_are_ours_have_colours_of_their_own():
     assert len({found[name] for name in ours}) == len(ours) > 1
 
 
+def test_a_control_is_in_no_figure(rd):
+    codecs = about(ecc="measured", lpc="measured")
+    styles = figures.Styles(KINDS | {"lpc": "control"}, codecs, "ecc")
+    figure = figures.rd_curves(rd, METRICS, styles)
+    for axes in figure.axes:
+        assert not axes.texts
+        assert [line.get_label() for line in axes.get_lines()] == ["ECC"]
+
+
 def test_a_point_that_stands_alone_is_named_and_not_in_the_legend(rd, styles):
     figure = figures.rd_curves(rd, METRICS, styles)
     for axes in figure.axes:

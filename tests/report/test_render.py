@@ -244,11 +244,13 @@ def test_averages_are_given_by_kind_and_by_codec_of_the_study(scores, make_score
             make_scores("dac", [(4.0, 2.0), (8.0, 3.0), (16.0, 4.0)]),
             make_scores("demo", [(2.0, 2.0)]),
             make_scores("rvq", [(1.25, 2.0), (2.5, 3.0), (5.0, 4.0)]),
+            make_scores("port", [(1.0, 2.0), (2.0, 3.0), (4.0, 4.0)]),
         ]
     )
     codecs = pd.concat(
         [
             about("ecc", "opus"),
+            about("port", kind="control"),
             about("dac", kind="neural"),
             about("rvq", kind="own"),
             about("demo", kind="neural", rate="nominal"),

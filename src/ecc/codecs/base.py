@@ -65,15 +65,16 @@ class CodecConfig(Config):
     A codec of this study has `variant` in place of `points`: every quality level of every
     trained model of that variant is a point, constructed with `{"model": path, "level": n}`.
     `test_sets` are those it codes; None is all of the study that are of test speakers. `kind` is
-    what the report groups it with; those of a variant are this study's own. An ablation names its
-    `anchor`, the full codec at the same budget: it is compared with that one alone.
+    what the report groups it with; those of this study are a group of their own, and a control is
+    in tables, but in no figure and no mean. An ablation names its `anchor`, the full codec at the
+    same budget: it is compared with that one alone.
     """
 
     class_: str = Field(alias="class", pattern=r"^[\w.]+:\w+$")
     label: str
     points: dict[str, dict[str, Any]] | None = None
     variant: str | None = None
-    kind: Literal["conventional", "neural", "own"] = "conventional"
+    kind: Literal["conventional", "neural", "control"] = "conventional"
     test_sets: list[str] | None = None
     anchor: str | None = None
 

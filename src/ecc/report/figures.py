@@ -38,9 +38,9 @@ DPI = 100
 class Styles:
     """How each codec looks, the same in all figures.
 
-    kinds: own, neural or conventional, for each codec of the whole catalogue, from whose place in
-    it the colours follow, so that leaving one out of a study does not recolour the others.
-    codecs: what `ecc.report.rd.read_codecs` says of those that take part.
+    kinds: own, neural, conventional or control, for each codec of the whole catalogue, from whose
+    place in it the colours follow, so that leaving one out of a study does not recolour the others.
+    codecs: what `ecc.report.rd.read_codecs` says of those that take part. Controls are not drawn.
 
     `emphasised` is red, thick and in front, other codecs of this study are grey or blue, neural
     ones bright, conventional ones pale and behind. A nominal rate is hollow and dotted.
@@ -48,6 +48,7 @@ class Styles:
 
     def __init__(self, kinds: Mapping[str, str], codecs: pd.DataFrame, emphasised: str) -> None:
         self.emphasised, self.kinds = emphasised, kinds
+        codecs = codecs[codecs["codec"].map(kinds) != "control"]
         self.rates = dict(zip(codecs["codec"], codecs["rate"], strict=True))
         # Hollow markers say that a rate is nominal; words are for the tables.
         self.labels = {

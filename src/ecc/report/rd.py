@@ -124,7 +124,7 @@ def read_scores(folder: Path, codecs: Sequence[str], metrics: Sequence[str]) -> 
 
 
 def read_codecs(streams: Path, kinds: Mapping[str, str]) -> pd.DataFrame:
-    """What each codec of `kinds` (own, neural or conventional) says of itself.
+    """What each codec of `kinds` (see `Params.kinds`) says of itself.
 
     Columns codec, label, kind, rate, version, available, reason. A label says it when the rate is
     nominal, so that whatever shows the codec does. Raises `FileNotFoundError` when a codec was
