@@ -160,8 +160,12 @@ class Lyra(Codec):
         return (symbols[:, ::2] << STAGE_BITS | symbols[:, 1::2]).astype(np.uint8).tobytes()
 
     def decode(self, stream: bytes) -> npt.NDArray[np.float32]:
+        return self.models.synthesize(self.features(stream))
+
+    def features(self, stream: bytes) -> npt.NDArray[np.float32]:
+        """What the decoder is given, [frames, 64]; ValueError for a truncated stream."""
         if len(stream) % (self.stages // 2):
             raise ValueError("truncated stream: it ends inside a frame")
         pairs = np.frombuffer(stream, dtype=np.uint8).reshape(-1, self.stages // 2)
         symbols = np.stack([pairs >> STAGE_BITS, pairs & 15], axis=-1).reshape(-1, self.stages)
-        return self.models.synthesize(self.models.dequantize(symbols))
+        return self.models.dequantize(symbols)

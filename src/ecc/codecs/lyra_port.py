@@ -5,21 +5,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ecc.codecs.lyra import Lyra, LyraModels
+from ecc.codecs.lyra import Lyra
 from ecc.model.lyragan import LyraGan
-
-
-class PortedModels(LyraModels):
-    """Those of Lyra, but for the decoder; raises as they do."""
-
-    def __init__(self, folder: str) -> None:
-        super().__init__(folder)
-        self._decoder = LyraGan(folder)
-
-    def synthesize(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        with torch.inference_mode():
-            samples = self._decoder(torch.from_numpy(features)[None])[0]
-        return np.clip(samples.numpy(), -1, 1)
 
 
 class LyraPort(Lyra):
@@ -27,5 +14,10 @@ class LyraPort(Lyra):
 
     def __init__(self, stages: int, weights: str) -> None:
         super().__init__(stages, weights)
-        self.models = PortedModels(weights)
+        self.decoder = LyraGan(weights)
         self.version += f", torch {torch.__version__}"
+
+    def decode(self, stream: bytes) -> npt.NDArray[np.float32]:
+        with torch.inference_mode():
+            samples = self.decoder(torch.from_numpy(self.features(stream))[None])[0]
+        return np.clip(samples.numpy(), -1, 1)
