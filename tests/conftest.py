@@ -1,3 +1,4 @@
+import contextlib
 from collections.abc import Callable
 
 import numpy as np
@@ -5,6 +6,11 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 from scipy.signal import lfilter
+
+from ecc.data.download import Unreachable
+from ecc.data.lyra import fetch_weights
+from ecc.errors import CodecUnavailable
+from ecc.lyra.models import SHA256, LyraModels
 
 # The first example of a test pays for imports and compilation: no limit for each.
 settings.register_profile("study", deadline=None)
@@ -37,3 +43,23 @@ def _voice(seconds: float, seed: int = 0) -> npt.NDArray[np.float32]:
 def voice() -> Callable[..., npt.NDArray[np.float32]]:
     """voice(seconds, seed=0): something like speech, float32 at 16 kHz."""
     return _voice
+
+
+@pytest.fixture(scope="session")
+def lyra_folder(request, tmp_path_factory):
+    """Where Lyra's weights are, if they can be had."""
+    folder = request.config.rootpath / "data/lyra"
+    if not all((folder / name).exists() for name in SHA256):
+        folder = tmp_path_factory.mktemp("lyra")
+        with contextlib.suppress(Unreachable):  # LyraModels says what is missing
+            fetch_weights(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lyra_models(lyra_folder):
+    """Lyra's models; without them the test is skipped, with the reason."""
+    try:
+        return LyraModels(lyra_folder)
+    except CodecUnavailable as error:
+        pytest.skip(str(error))

@@ -19,8 +19,8 @@ import pytest
 from golden.conftest import golden_model
 from matrix_worker import SETTINGS
 
-from ecc.data.speech import read_clip
 from ecc.model.weights import ModelError, list_models, load_model
+from ecc.speech import read_clip
 
 DATA = Path(__file__).parents[1] / "data"
 WORKER = Path(__file__).parent / "matrix_worker.py"

@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from ecc import params
-from ecc.codecs.base import CodecUnavailable, load_codec
+from ecc.codecs.base import load_codec
 from ecc.data.corpus import identity
+from ecc.errors import CodecUnavailable
 from ecc.model.config import TransformConfig
 from ecc.model.weights import ModelError
 from ecc.train.config import TrainConfig

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 from ecc import params
-from ecc.data.speech import SAMPLE_RATE
 from ecc.files import atomic_path
 from ecc.report import readme
 from ecc.report.render import source_table
+from ecc.speech import SAMPLE_RATE
 
 PAGES = ("README.md", "MODEL_CARD.md", "docs/recipe.md")
 # What the words of these pages are about; the report has all of them.

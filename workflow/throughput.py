@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ecc import params
 from ecc.bench import Place, median_times
-from ecc.data.speech import SAMPLE_RATE
+from ecc.speech import SAMPLE_RATE
 from ecc.train.trainer import Run, Trainer
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from ecc.data.speech import SAMPLE_RATE
 from ecc.files import atomic_path
+from ecc.speech import SAMPLE_RATE
 
 if TYPE_CHECKING:
     import torchaudio

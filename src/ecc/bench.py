@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from ecc.codecs.ecc import EccCodec
-from ecc.data.speech import SAMPLE_RATE
 from ecc.model import rans
+from ecc.speech import SAMPLE_RATE
 
 PARTS = ("transform", "entropy networks", "coding")
 Place = tuple[str, object, Sequence[str]]

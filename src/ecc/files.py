@@ -1,10 +1,15 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and are the ones that were asked for."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+class ChecksumError(Exception):
+    """A file that was had, but is not the one that was asked for."""
 
 
 @contextmanager
@@ -28,3 +33,16 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(path: Path, sha256: str) -> Path:
+    """`path` itself when its SHA-256 is the given one; raises `ChecksumError` when not."""
+    if (actual := sha256_of(path)) != sha256:
+        raise ChecksumError(f"{path.name}: SHA-256 is {actual}, expected {sha256}")
+    return path

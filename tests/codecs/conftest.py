@@ -1,13 +1,11 @@
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
-from ecc.codecs.base import Codec, CodecUnavailable, load_codec
-from ecc.codecs.lyra import SHA256, fetch_weights
-from ecc.data.download import Unreachable
+from ecc.codecs.base import Codec, load_codec
+from ecc.errors import CodecUnavailable
 
 ROOT = Path(__file__).parents[2]
 LYRA = "data/lyra"
@@ -23,14 +21,9 @@ def codec(request: pytest.FixtureRequest) -> Codec:
 
 
 @pytest.fixture(scope="session")
-def lyra_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def lyra_weights(lyra_folder: Path) -> dict[str, str]:
     """Where the weights of Lyra are that params.yaml looks for in data/lyra."""
-    folder = ROOT / LYRA
-    if not all((folder / name).exists() for name in SHA256):
-        folder = tmp_path_factory.mktemp("lyra")
-        with contextlib.suppress(Unreachable):  # the codec says what is missing
-            fetch_weights(folder)
-    return {LYRA: str(folder)}
+    return {LYRA: str(lyra_folder)}
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from ecc.audio import to_int16
 from ecc.codecs.base import (
     CodecConfig,
-    CodecUnavailable,
     find_program,
     from_int16,
     join_packets,
@@ -20,6 +19,7 @@ from ecc.codecs.base import (
     pipe,
     split_packets,
 )
+from ecc.errors import CodecUnavailable
 
 TOY = """
 import numpy as np

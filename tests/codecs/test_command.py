@@ -7,8 +7,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecc.codecs.base import CodecConfig, CodecUnavailable, load_codec
+from ecc.codecs.base import CodecConfig, load_codec
 from ecc.codecs.command import Command, _run, _words
+from ecc.errors import CodecUnavailable
 
 # µ-law with one byte a sample, as a program; it refuses what is silent.
 PROGRAM = """

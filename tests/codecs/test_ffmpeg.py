@@ -2,8 +2,8 @@ import av
 import numpy as np
 import pytest
 
-from ecc.codecs.base import CodecUnavailable
 from ecc.codecs.ffmpeg import AMR_NB_BITS, G7231, AmrNb
+from ecc.errors import CodecUnavailable
 from ecc.evaluate.alignment import estimate_delay, remove_delay
 
 

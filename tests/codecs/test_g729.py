@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from ecc.codecs import g729
-from ecc.codecs.base import CodecUnavailable
 from ecc.codecs.g729 import G729A
+from ecc.errors import CodecUnavailable
 from ecc.evaluate.alignment import estimate_delay, remove_delay
 
 

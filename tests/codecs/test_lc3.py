@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from ecc.codecs import lc3
-from ecc.codecs.base import CodecUnavailable
 from ecc.codecs.lc3 import Lc3
+from ecc.errors import CodecUnavailable
 from ecc.evaluate.alignment import estimate_delay, remove_delay
 
 

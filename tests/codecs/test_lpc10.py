@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from ecc.codecs.base import CodecUnavailable
 from ecc.codecs.lpc10 import DELAY, FRAME, SILENT_FRAMES, Lpc10
+from ecc.errors import CodecUnavailable
 from ecc.evaluate.alignment import estimate_delay
 
 

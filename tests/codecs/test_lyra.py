@@ -1,14 +1,12 @@
-import hashlib
 import sys
 
 import numpy as np
 import pytest
 
-from ecc.codecs import lyra
-from ecc.codecs.base import CodecUnavailable
-from ecc.codecs.lyra import FEATURES, FRAME, MAX_STAGES, Lyra, LyraModels, fetch_weights
-from ecc.data.download import ChecksumError
+from ecc.codecs.lyra import Lyra
+from ecc.errors import CodecUnavailable
 from ecc.evaluate.alignment import estimate_delay, remove_delay
+from ecc.lyra.models import FEATURES, FRAME, MAX_STAGES, SHA256, LyraModels
 
 
 @pytest.fixture
@@ -85,7 +83,7 @@ def test_missing_weights_make_it_unavailable(tmp_path):
 
 
 def test_other_weights_make_it_unavailable(tmp_path):
-    for name in lyra.SHA256:
+    for name in SHA256:
         (tmp_path / name).write_bytes(b"something else")
     with pytest.raises(CodecUnavailable, match="another file"):
         Lyra(16, str(tmp_path))
@@ -96,19 +94,3 @@ def test_a_missing_package_makes_it_unavailable(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(CodecUnavailable, match="install the PyPI package ai-edge-litert"):
         Lyra(16, str(tmp_path))
-
-
-def test_weights_come_from_the_mirror_and_are_checked(monkeypatch, tmp_path):
-    copies = tmp_path / "mirror" / "google-lyra"
-    copies.mkdir(parents=True)
-    for name in lyra.SHA256:
-        (copies / name).write_bytes(name.encode())
-    monkeypatch.setenv("ECC_MIRROR", str(tmp_path / "mirror"))
-    folder = tmp_path / "lyra"
-    with pytest.raises(ChecksumError, match=r"\.tflite"):
-        fetch_weights(folder)
-    assert not list(folder.iterdir())
-    pins = {name: hashlib.sha256(name.encode()).hexdigest() for name in lyra.SHA256}
-    monkeypatch.setattr(lyra, "SHA256", pins)
-    fetch_weights(folder)
-    assert {path.name: path.read_text() for path in folder.iterdir()} == {n: n for n in pins}

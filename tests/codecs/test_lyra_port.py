@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from ecc.codecs.base import CodecUnavailable
 from ecc.codecs.lyra import Lyra
 from ecc.codecs.lyra_port import LyraPort
+from ecc.errors import CodecUnavailable
 
 
 @pytest.fixture

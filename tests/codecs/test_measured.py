@@ -12,9 +12,9 @@ import pytest
 
 from ecc.audio import to_int16
 from ecc.codecs.base import from_int16
-from ecc.data.speech import read_clip
 from ecc.evaluate.alignment import estimate_delay, remove_delay
 from ecc.evaluate.metrics import pesq_wb
+from ecc.speech import read_clip
 
 SPEECH = Path(__file__).parents[2] / "data" / "speech"
 SOURCES = [f"asterisk-core-sounds-{language}-g722" for language in ("es", "it", "ru")]
@@ -53,7 +53,7 @@ def references() -> list[np.ndarray]:
     for source in SOURCES:
         table = SPEECH / source / "clips.csv"
         if not table.exists():
-            pytest.skip(f"{source} was not fetched: python workflow/fetch.py {source}")
+            pytest.skip(f"{source} was not fetched: python workflow/stages/fetch.py {source}")
         rows = pd.read_csv(table)
         row = rows[rows["seconds"].between(5.8, 7.8)].sort_values("clip").iloc[0]
         clips.append(from_int16(read_clip(SPEECH, row.to_dict())))

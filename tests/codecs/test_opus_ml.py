@@ -3,9 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecc.codecs.base import CodecUnavailable, join_packets
+from ecc.codecs.base import join_packets
 from ecc.codecs.opus import Opus
 from ecc.codecs.opus_ml import OpusMl
+from ecc.errors import CodecUnavailable
 from ecc.evaluate.alignment import estimate_delay, remove_delay
 
 

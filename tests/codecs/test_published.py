@@ -13,15 +13,16 @@ from ruamel.yaml import YAML
 
 from ecc import params
 from ecc.audio import to_int16
-from ecc.codecs.base import CodecUnavailable, from_int16, load_codec
+from ecc.codecs.base import from_int16, load_codec
 from ecc.codecs.published import Published
 from ecc.data.corpus import COLUMNS, sample
 from ecc.data.fetch import fetch
-from ecc.data.speech import read_clip
+from ecc.errors import CodecUnavailable
 from ecc.evaluate.alignment import estimate_delay, remove_delay
 from ecc.evaluate.coding import decode_streams, encode_test_sets, records
 from ecc.evaluate.metrics import pesq_wb, visqol
 from ecc.evaluate.scores import score_codec
+from ecc.speech import read_clip
 
 ROOT = Path(__file__).parents[2]
 

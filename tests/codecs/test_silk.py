@@ -3,8 +3,9 @@ import sys
 import numpy as np
 import pytest
 
-from ecc.codecs.base import CodecUnavailable, split_packets
+from ecc.codecs.base import split_packets
 from ecc.codecs.silk import Silk
+from ecc.errors import CodecUnavailable
 from ecc.evaluate.alignment import estimate_delay, remove_delay
 
 

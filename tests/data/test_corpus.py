@@ -12,7 +12,7 @@ from ecc.data.download import Unreachable
 from ecc.data.fetch import fetch
 from ecc.data.sources import vctk
 from ecc.data.sources.debian import Debian
-from ecc.data.speech import read_clip
+from ecc.speech import read_clip
 
 from .test_fetch import Given, recording
 

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 import pytest
 
 from ecc.data import download as module
-from ecc.data.download import ChecksumError, Unreachable, cached, download, verify
+from ecc.data.download import Unreachable, cached, download
+from ecc.files import ChecksumError, verify
 
 from .conftest import sha256
 

@@ -7,9 +7,10 @@ from pydantic import Field
 
 from ecc.audio import AudioError
 from ecc.data.corpus import COLUMNS
-from ecc.data.download import ChecksumError, Unreachable
+from ecc.data.download import Unreachable
 from ecc.data.fetch import fetch, safe_name
 from ecc.data.sources.base import Recording, Source
+from ecc.files import ChecksumError
 
 from .conftest import sha256, tone
 

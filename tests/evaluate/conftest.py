@@ -14,7 +14,8 @@ from ecc.evaluate.processes import _single_threaded
 # Quantizes to 8 bits behind a delay of 25 samples; refuses what is very short.
 TOY = """
 import numpy as np
-from ecc.codecs.base import Codec, CodecUnavailable
+from ecc.codecs.base import Codec
+from ecc.errors import CodecUnavailable
 
 class Toy(Codec):
     def __init__(self, step, version="1", model=None):

@@ -1,11 +1,6 @@
-import contextlib
-
 import pytest
 import torch
 
-from ecc.codecs.base import CodecUnavailable
-from ecc.codecs.lyra import SHA256, LyraModels, fetch_weights
-from ecc.data.download import Unreachable
 from ecc.model.codec import ECC
 from ecc.model.config import CodecConfig, EntropyConfig, TransformConfig
 
@@ -48,23 +43,3 @@ def tiny_codec(levels: int = LEVELS, **entropy: object) -> ECC:
 @pytest.fixture
 def codec() -> ECC:
     return tiny_codec()
-
-
-@pytest.fixture(scope="module")
-def folder(request, tmp_path_factory):
-    """Where Lyra's weights are, if they can be had."""
-    folder = request.config.rootpath / "data/lyra"
-    if not all((folder / name).exists() for name in SHA256):
-        folder = tmp_path_factory.mktemp("lyra")
-        with contextlib.suppress(Unreachable):  # LyraModels says what is missing
-            fetch_weights(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def models(folder):
-    """Lyra's models; without them the test is skipped, with the reason."""
-    try:
-        return LyraModels(folder)
-    except CodecUnavailable as error:
-        pytest.skip(str(error))

@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from ecc.codecs.base import CodecUnavailable, load_codec
+from ecc.codecs.base import load_codec
 from ecc.codecs.ecc import EccCodec
-from ecc.codecs.lyra import FEATURES, FRAME, LyraModels
+from ecc.errors import CodecUnavailable
+from ecc.lyra.models import FEATURES, FRAME, LyraModels
 from ecc.model.codec import CONTEXT_FRAMES, ECC
 from ecc.model.config import (
     CodecConfig,
@@ -29,8 +30,8 @@ SPEC = "ecc.codecs.ecc:EccCodec"
 
 
 @pytest.fixture(autouse=True)
-def weights(models, folder, monkeypatch):
-    monkeypatch.setenv("ECC_LYRA", str(folder))
+def weights(lyra_models, lyra_folder, monkeypatch):
+    monkeypatch.setenv("ECC_LYRA", str(lyra_folder))
 
 
 def make_codec(analysis: int = 1, synthesis: int = 1, tuned: bool = False) -> ECC:
@@ -67,39 +68,39 @@ def make_tokens(stages: list[int]) -> ECC:
     return ECC(CodecConfig(transform=transform, rvq=rvq, levels=len(stages)))
 
 
-def test_tokens_of_lyra_are_lyras_and_so_is_what_they_decode_to(models, voice, tmp_path):
+def test_tokens_of_lyra_are_lyras_and_so_is_what_they_decode_to(lyra_models, voice, tmp_path):
     save_model(make_tokens([4, 16]), tmp_path / "m.safetensors", "m", [], {})
     with safe_open(tmp_path / "m.safetensors", "np") as file:
         assert not any("codebooks" in key or "decoder" in key for key in file.keys())  # noqa: SIM118
     x = voice(1)
-    symbols = models.quantize(models.features(x), 16)
+    symbols = lyra_models.quantize(lyra_models.features(x), 16)
     codec = EccCodec(tmp_path / "m.safetensors", level=1)
     stream = codec.encode(x)
     (latent,) = codec.latents(stream)
     assert (latent.symbols == symbols).mean() > 0.95  # entries are rounded to fixed point
-    expected = models.dequantize(latent.symbols)
+    expected = lyra_models.dequantize(latent.symbols)
     np.testing.assert_allclose(UNIT * latent.y_hat[0].numpy(), expected, atol=UNIT * 16 * 2**-11)
-    heard = models.synthesize(expected)
+    heard = lyra_models.synthesize(expected)
     # The decoder rounds its own activations to 8 bits, and so makes more of the rounding.
     assert np.square(codec.decode(stream) - heard).mean() < 0.01 * np.square(heard).mean()
 
 
-def test_before_training_a_fine_latent_is_that_of_lyra(models, voice):
+def test_before_training_a_fine_latent_is_that_of_lyra(lyra_models, voice):
     codec, x = make_codec().eval(), voice(1)
-    features = models.features(x)
+    features = lyra_models.features(x)
     y = codec.transform.analyse(torch.from_numpy(x)[None], torch.tensor([2]))
     assert y.shape == (1, 50, FEATURES)
     gain = codec.transform.g_a.gain.weight[2, 0].exp().item()
     np.testing.assert_allclose(y[0].detach().numpy(), features / UNIT * gain, rtol=1e-4, atol=1e-4)
     x_hat = codec.transform.synthesise(y, torch.tensor([2]))
-    expected = models.synthesize(features)
+    expected = lyra_models.synthesize(features)
     assert x_hat.shape == (1, 50 * FRAME)
     # Of the last bit of the features the decoder's 8-bit activations make some noise.
     error = np.square(x_hat[0].numpy() - expected).sum()
     assert error < 0.05 * np.square(expected).sum()
 
 
-def test_lyras_own_models_code_and_are_heard(models, voice, monkeypatch):
+def test_lyras_own_models_code_and_are_heard(lyra_models, voice, monkeypatch):
     calls = []
     for name in ("features", "synthesize"):
         original = getattr(LyraModels, name)
@@ -132,7 +133,7 @@ def test_gradients_reach_all_weights_but_lyras(analysis, synthesis, voice):
     assert all(parameter.grad.abs().max() > 0 for parameter in names.values())
 
 
-def test_a_tuned_decoder_is_trained_stored_and_heard(models, voice, tmp_path, monkeypatch):
+def test_a_tuned_decoder_is_trained_stored_and_heard(lyra_models, voice, tmp_path, monkeypatch):
     codec, x = make_codec(tuned=True), torch.from_numpy(voice(0.64))[None]
     given = make_codec().transform.decoder(torch.ones(1, 4, FEATURES))
     assert torch.equal(codec.transform.decoder(torch.ones(1, 4, FEATURES)), given)
@@ -172,10 +173,10 @@ def test_a_copy_shares_lyras_models(voice):
     assert all(torch.equal(other_bits[part], bits[part]) for part in bits)
 
 
-def test_a_file_holds_nothing_of_lyra(saved, folder):
+def test_a_file_holds_nothing_of_lyra(saved, lyra_folder):
     with safe_open(saved, framework="pt") as file:
         sizes = {key: file.get_tensor(key).numel() for key in file.keys()}  # noqa: SIM118
-        assert str(folder) not in file.metadata()["ecc"]
+        assert str(lyra_folder) not in file.metadata()["ecc"]
     assert not any("decoder" in key for key in sizes)
     transform = make_codec().transform
     own = sum(parameter.numel() for parameter in transform.parameters())
@@ -232,7 +233,7 @@ def test_extreme_signals_stay_finite(saved):
         assert np.isfinite(codec.decode(codec.encode(x))).all()
 
 
-def test_chunks_join_as_if_coded_at_once(models, voice, monkeypatch):
+def test_chunks_join_as_if_coded_at_once(lyra_models, voice, monkeypatch):
     codec = make_codec().eval().requires_grad_(False)
     x = torch.from_numpy(voice(2.56))
     (whole,) = codec.latents(x, 2)

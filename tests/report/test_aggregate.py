@@ -22,7 +22,7 @@ def aggregate(tmp_path, monkeypatch, make_scores):
     content["study"]["test_sets"] = ["english"]
     content["score"]["metrics"] = ["pesq_wb", "visqol", "estoi"]
     content["report"] |= {"bootstrap": 100, "runs": {}}
-    main = runpy.run_path(str(ROOT / "workflow/aggregate.py"))["main"]
+    main = runpy.run_path(str(ROOT / "workflow/stages/aggregate.py"))["main"]
 
     def write(path, text):
         Path(path).parent.mkdir(parents=True, exist_ok=True)

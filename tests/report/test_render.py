@@ -35,7 +35,7 @@ PARAMETERS = {"codec": {"width": 192}, "models": {"ecc-1": {"lmbda": 6.0}}}
 
 
 def write_tables(folder, scores, codecs, test_sets, sources=(), pairs=()):
-    """What workflow/aggregate.py writes."""
+    """What workflow/stages/aggregate.py writes."""
     names = codecs["codec"].tolist()
     rated = rate_distortion.with_rate(codecs)
     arguments = (test_sets, METRICS, CONFIG)

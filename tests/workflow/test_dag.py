@@ -103,8 +103,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     for name in ("config", ".gitignore"):
         shutil.copy(ROOT / ".dvc" / name, clone.path / ".dvc")
     for script in SCRIPTS:
-        (clone.path / "workflow").mkdir(exist_ok=True)
-        shutil.copy(FAKES, clone.path / "workflow" / f"{script}.py")
+        (clone.path / "workflow" / "stages").mkdir(parents=True, exist_ok=True)
+        shutil.copy(FAKES, clone.path / "workflow" / "stages" / f"{script}.py")
     (clone.path / "src" / "ecc").mkdir(parents=True)
     (clone.path / "src" / "ecc" / "__init__.py").touch()
     (clone.path / "reports" / "runs").mkdir(parents=True)

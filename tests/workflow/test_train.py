@@ -21,7 +21,7 @@ class Replaced(BaseException):
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
     """train(processes, model): the stage `train` of a model of the project in so many processes."""
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    main = runpy.run_path(str(ROOT / "workflow" / "train.py"))["main"]
+    main = runpy.run_path(str(ROOT / "workflow" / "stages" / "train.py"))["main"]
 
     def run(processes: int, model: str = "ecc") -> object:
         content = YAML(typ="safe").load(ROOT / "params.yaml")
@@ -49,7 +49,7 @@ def test_more_than_one_process_is_torchruns(
     ((path, command),) = commands
     assert path == command[0] == sys.executable
     assert "--nproc-per-node=3" in command
-    assert command[-2:] == [str(ROOT / "workflow" / "train.py"), "ecc"]
+    assert command[-2:] == [str(ROOT / "workflow" / "stages" / "train.py"), "ecc"]
     for processes, world in ((1, None), (3, "3")):  # one process, and one of torchrun's three
         if world:
             monkeypatch.setenv("WORLD_SIZE", world)

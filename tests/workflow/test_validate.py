@@ -14,7 +14,7 @@ def validate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name in ("src", "workflow"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    monkeypatch.syspath_prepend(ROOT / "workflow")
+    monkeypatch.syspath_prepend(ROOT / "workflow" / "stages")
     monkeypatch.chdir(tmp_path)
 
     def run() -> dict[str, str]:

@@ -25,7 +25,7 @@ def test_a_codec_follows_its_own_weights_and_those_it_stands_on(
     ):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(path)
-    main = runpy.run_path(str(ROOT / "workflow/weights.py"))["main"]
+    main = runpy.run_path(str(ROOT / "workflow/stages/weights.py"))["main"]
 
     def notes() -> dict[str, list[str]]:
         main()

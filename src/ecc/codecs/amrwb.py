@@ -7,13 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecc.audio import to_int16
-from ecc.codecs.base import (
-    Codec,
-    debian_version,
-    from_int16,
-    load_library,
-    pad_to_frames,
-)
+from ecc.codecs.base import Codec, debian_version, from_int16, load_library, pad_to_frames
 
 FRAME = 320
 # 5 ms of look-ahead and 0.94 ms of the 12.8 kHz resampling filters.

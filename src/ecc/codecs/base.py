@@ -20,10 +20,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from ecc.config import Config
-
-
-class CodecUnavailable(Exception):
-    """A codec cannot run here; the message is one line: what is missing, what to install."""
+from ecc.errors import CodecUnavailable
 
 
 class Codec(ABC):

@@ -6,14 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecc.audio import SAMPLE_RATE, resample, to_int16
-from ecc.codecs.base import (
-    Codec,
-    debian_version,
-    find_program,
-    from_int16,
-    pad_to_frames,
-    pipe,
-)
+from ecc.codecs.base import Codec, debian_version, find_program, from_int16, pad_to_frames, pipe
 
 RATE = 8000
 

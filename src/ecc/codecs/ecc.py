@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from ecc.codecs.base import Codec
-from ecc.data.speech import SAMPLE_RATE
 from ecc.model.config import MAX_SKIP
 from ecc.model.entropy import Latent
 from ecc.model.rans import CodingError
 from ecc.model.weights import load_model
+from ecc.speech import SAMPLE_RATE
 from ecc.stream import ID_BYTES, Header, StreamError, covered, note, pack_chunk, unpack_chunks
 
 

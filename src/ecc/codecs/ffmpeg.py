@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ecc.audio import SAMPLE_RATE, resample, to_int16
-from ecc.codecs.base import Codec, CodecUnavailable, from_int16, pad_to_frames
+from ecc.codecs.base import Codec, from_int16, pad_to_frames
+from ecc.errors import CodecUnavailable
 
 RATE = 8000
 AMR_NB_BITS = (95, 103, 118, 134, 148, 159, 204, 244)

@@ -6,7 +6,8 @@ import ctypes.util
 import numpy as np
 import numpy.typing as npt
 
-from ecc.codecs.base import Codec, CodecUnavailable, debian_version, load_library, pad_to_frames
+from ecc.codecs.base import Codec, debian_version, load_library, pad_to_frames
+from ecc.errors import CodecUnavailable
 
 RATE = 16000
 FRAME_US = 10000

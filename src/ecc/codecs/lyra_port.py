@@ -6,7 +6,7 @@ import numpy.typing as npt
 import torch
 
 from ecc.codecs.lyra import Lyra
-from ecc.model.lyragan import LyraGan
+from ecc.lyra.decoder import LyraGan
 
 
 class LyraPort(Lyra):

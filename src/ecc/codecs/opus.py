@@ -8,14 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ecc.codecs.base import (
-    Codec,
-    CodecUnavailable,
-    join_packets,
-    load_library,
-    pad_to_frames,
-    split_packets,
-)
+from ecc.codecs.base import Codec, join_packets, load_library, pad_to_frames, split_packets
+from ecc.errors import CodecUnavailable
 
 RATE = 16000
 FRAMES_MS = (20, 40, 60)

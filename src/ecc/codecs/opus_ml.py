@@ -13,8 +13,9 @@ from typing import IO, cast
 import numpy as np
 import numpy.typing as npt
 
-from ecc.codecs.base import CodecUnavailable, find_program, split_packets
+from ecc.codecs.base import find_program, split_packets
 from ecc.codecs.opus import Opus
+from ecc.errors import CodecUnavailable
 
 PACKAGE = "@wasm-audio-decoders/opus-ml"
 ENHANCEMENTS = ("lace", "nolace")

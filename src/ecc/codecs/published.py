@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from ecc.audio import SAMPLE_RATE, to_int16
-from ecc.codecs.base import Codec, CodecUnavailable, from_int16
-from ecc.data.speech import read_clip
+from ecc.codecs.base import Codec, from_int16
+from ecc.errors import CodecUnavailable
+from ecc.speech import read_clip
 
 SPEECH = Path("data/speech")
 

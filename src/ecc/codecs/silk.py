@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ecc.audio import SAMPLE_RATE, to_int16
-from ecc.codecs.base import Codec, CodecUnavailable, from_int16, pad_to_frames, split_packets
+from ecc.codecs.base import Codec, from_int16, pad_to_frames, split_packets
+from ecc.errors import CodecUnavailable
 
 FRAME = 320
 HEADER = b"#!SILK_V3"

@@ -67,7 +67,7 @@ def build(
     tables, facts = [], []
     for name in sources:
         if not (speech / name / "source.json").exists():
-            raise CorpusError(f"{name}: not fetched yet; run workflow/fetch.py {name}")
+            raise CorpusError(f"{name}: not fetched yet; run workflow/stages/fetch.py {name}")
         # Speakers and languages such as "no" are text, whatever they look like.
         clips = pd.read_csv(
             speech / name / "clips.csv", dtype={"speaker": str, "language": str}, na_filter=False

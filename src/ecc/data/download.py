@@ -1,6 +1,5 @@
 """Files from elsewhere: downloaded once, resumed when cut off, checked at every use."""
 
-import hashlib
 import os
 import re
 import time
@@ -9,6 +8,8 @@ from typing import BinaryIO
 
 import requests
 from tqdm import tqdm
+
+from ecc.files import ChecksumError, sha256_of, verify
 
 TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
 ATTEMPTS = 4
@@ -23,28 +24,11 @@ class _Refused(Exception):
     """An answer of the server that trying again does not change."""
 
 
-class ChecksumError(Exception):
-    """A file that was had, but is not the one that was asked for."""
-
-
 def mirror(name: str) -> Path | None:
     """The folder of local copies of a source, if $ECC_MIRROR has one."""
     root = os.environ.get("ECC_MIRROR")
     folder = Path(root, name) if root else None
     return folder if folder and folder.is_dir() else None
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def verify(path: Path, sha256: str) -> Path:
-    """`path` itself when its SHA-256 is the given one; raises `ChecksumError` when not."""
-    if (actual := sha256_of(path)) != sha256:
-        raise ChecksumError(f"{path.name}: SHA-256 is {actual}, expected {sha256}")
-    return path
 
 
 def cached(path: Path, sha256: str) -> bool:

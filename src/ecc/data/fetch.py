@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from ecc.audio import SAMPLE_RATE, decode, resample, to_int16
 from ecc.data.corpus import COLUMNS, MIN_SECONDS
-from ecc.data.download import ChecksumError, Unreachable
+from ecc.data.download import Unreachable
 from ecc.data.sources.base import Recording, Source
-from ecc.files import atomic_path
+from ecc.files import ChecksumError, atomic_path
 
 BATCH = 64  # recordings in memory at once
 

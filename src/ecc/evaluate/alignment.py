@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import correlate, correlation_lags, oaconvolve, windows
 
-from ecc.data.speech import SAMPLE_RATE
+from ecc.speech import SAMPLE_RATE
 
 MAX_DELAY = SAMPLE_RATE // 10
 """Delays are looked for within ±100 ms (samples)."""

@@ -14,17 +14,11 @@ import numpy as np
 import pandas as pd
 
 from ecc import audio
-from ecc.codecs.base import (
-    Codec,
-    CodecConfig,
-    CodecUnavailable,
-    codec_class,
-    from_int16,
-    load_codec,
-)
-from ecc.data.speech import read_clip
+from ecc.codecs.base import Codec, CodecConfig, codec_class, from_int16, load_codec
+from ecc.errors import CodecUnavailable
 from ecc.evaluate.processes import spread
 from ecc.files import atomic_path
+from ecc.speech import read_clip
 
 Row = dict[str, Any]
 PointKey = tuple[str, str]

@@ -16,12 +16,12 @@ import pandas as pd
 
 from ecc import audio
 from ecc.codecs.base import from_int16
-from ecc.data.speech import read_clip
 from ecc.evaluate.alignment import estimate_delay, remove_delay
 from ecc.evaluate.coding import Row, one_line, read_table, records, write_table
 from ecc.evaluate.config import METRICS, MetricName
 from ecc.evaluate.processes import spread
 from ecc.files import atomic_path
+from ecc.speech import read_clip
 
 Samples = npt.NDArray[np.float32]
 

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ecc.data.speech import SAMPLE_RATE
 from ecc.model import exact
 from ecc.model.config import CodecConfig
 from ecc.model.entropy import EntropyModel, Latent
@@ -23,6 +22,7 @@ from ecc.model.layers import LevelTable
 from ecc.model.lyra_transform import LyraTransform
 from ecc.model.rvq import ResidualVectorQuantizer
 from ecc.model.transform import Transform
+from ecc.speech import SAMPLE_RATE
 
 # Latent frames that are coded together, and those on either side that the transform sees too,
 # so that chunks join without a seam. Both are part of the stream format.

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ecc.codecs.lyra import FEATURES, FRAME, LyraModels
+from ecc.folders import data_folder
+from ecc.lyra.models import FEATURES, FRAME, LyraModels
 from ecc.model.config import TransformConfig
-from ecc.model.folders import data_folder
 from ecc.model.layers import LevelTable, trunk
 from ecc.model.transform import Analysis, Spectrum
 
@@ -110,7 +110,7 @@ class LyraTransform(nn.Module):
         self.samples_per_frame = FRAME
         self.folder = lyra_folder()
         lyra_models(self.folder)
-        from ecc.model.lyragan import LyraGan  # imports the package that has just been found
+        from ecc.lyra.decoder import LyraGan  # imports the package that has just been found
 
         self.decoder = LyraGan(self.folder)
         self.tuned = config.tune_decoder

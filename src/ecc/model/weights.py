@@ -12,12 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ecc.codecs.base import CodecUnavailable
+from ecc.errors import CodecUnavailable
 from ecc.files import atomic_path
+from ecc.folders import data_folder
 from ecc.model import exact
 from ecc.model.codec import ECC
 from ecc.model.config import CodecConfig
-from ecc.model.folders import data_folder
 
 FORMAT = 2
 DEFAULT = "ecc"  # the model that is meant where none is named

@@ -1,4 +1,4 @@
-"""The tables that workflow/aggregate.py wrote of ablations, put together by study."""
+"""The tables that workflow/stages/aggregate.py wrote of ablations, put together by study."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ecc.data.speech import read_clip
+from ecc.speech import read_clip
 from ecc.train.config import CropConfig
 
 

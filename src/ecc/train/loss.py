@@ -5,7 +5,7 @@ import torch.nn.functional as F
 import torchaudio
 from torch import Tensor, nn
 
-from ecc.data.speech import SAMPLE_RATE
+from ecc.speech import SAMPLE_RATE
 from ecc.train.config import LossConfig
 
 

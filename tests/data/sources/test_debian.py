@@ -3,8 +3,9 @@ import os
 
 import pytest
 
-from ecc.data.download import ChecksumError, Unreachable
+from ecc.data.download import Unreachable
 from ecc.data.sources.debian import Debian, read_deb
+from ecc.files import ChecksumError
 
 from ..conftest import deb, sha256, write
 

@@ -5,10 +5,11 @@ import pytest
 import requests
 import soundfile
 
-from ecc.data.download import ChecksumError, Unreachable
+from ecc.data.download import Unreachable
 from ecc.data.fetch import fetch
 from ecc.data.sources import github
 from ecc.data.sources.github import GitHub
+from ecc.files import ChecksumError
 
 from ..conftest import sha256, tone, write
 

@@ -1,7 +1,7 @@
 import pytest
 
-from ecc.data.download import ChecksumError
 from ecc.data.sources.libritts import LibriTTS
+from ecc.files import ChecksumError
 
 from ..conftest import sha256, tar, write
 

@@ -12,8 +12,9 @@ from typing import BinaryIO, Literal
 from urllib.parse import quote
 
 from ecc.config import Config
-from ecc.data.download import Unreachable, cached, download, mirror, verify
+from ecc.data.download import Unreachable, cached, download, mirror
 from ecc.data.sources.base import Recording, Source, Split
+from ecc.files import verify
 
 
 class Rule(Config):

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from ecc.config import Config
-from ecc.data.download import download, mirror, verify
+from ecc.data.download import download, mirror
 from ecc.data.sources.base import Recording, Source, Split
+from ecc.files import verify
 
 
 class Archive(Config):

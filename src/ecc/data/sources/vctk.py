@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from ecc.data.download import download, mirror, verify
+from ecc.data.download import download, mirror
 from ecc.data.sources.base import Recording, Source, Split
+from ecc.files import verify
 
 FIRST_MICROPHONE = re.compile(r"(?:.*/)?wav48_silence_trimmed/([^/]+)/([^/]+)_mic1\.flac")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from ecc import params
-from ecc.codecs.base import CodecUnavailable
+from ecc.errors import CodecUnavailable
 from ecc.evaluate.coding import decode_streams
 
 

@@ -9,5 +9,5 @@ def data_folder(variable: str, name: str) -> Path:
     checkout that this package is part of."""
     if folder := os.environ.get(variable):
         return Path(folder)
-    here, checkout = Path("data", name), Path(__file__).parents[3] / "data" / name
+    here, checkout = Path("data", name), Path(__file__).parents[2] / "data" / name
     return here if here.is_dir() or not checkout.is_dir() else checkout

@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from ecc.codecs.lyra import FEATURES, FRAME
-from ecc.data.download import ChecksumError
-from ecc.model.lyragan import FILE, LyraGan
-from ecc.model.tflite import Convolution, Depthwise, GraphError, StreamingGraph, Transposed
+from ecc.files import ChecksumError
+from ecc.lyra.decoder import FILE, LyraGan
+from ecc.lyra.models import FEATURES, FRAME
+from ecc.lyra.tflite import Convolution, Depthwise, GraphError, StreamingGraph, Transposed
 
 
 @pytest.fixture(scope="module")
-def decoder(models, folder):
-    return LyraGan(folder)
+def decoder(lyra_models, lyra_folder):
+    return LyraGan(lyra_folder)
 
 
 @pytest.fixture(scope="module")
-def features(models, voice):
+def features(lyra_models, voice):
     """[2, 75, 64]"""
-    return torch.from_numpy(np.stack([models.features(voice(1.5, seed)) for seed in (1, 2)]))
+    return torch.from_numpy(np.stack([lyra_models.features(voice(1.5, seed)) for seed in (1, 2)]))
 
 
 def snr(reference, other):
@@ -29,17 +29,17 @@ def snr(reference, other):
     return 10 * np.log10(np.sum(reference**2) / np.sum((other - reference) ** 2))
 
 
-def test_it_is_as_near_to_the_graph_as_the_graphs_implementations_are(decoder, models, features):
+def test_it_is_as_near_to_the_graph_as_its_implementations_are(decoder, lyra_models, features):
     for sequence, samples in zip(features, decoder(features), strict=True):
-        expected = models.synthesize(sequence.numpy())
+        expected = lyra_models.synthesize(sequence.numpy())
         assert samples.shape == expected.shape == (75 * FRAME,)
         assert snr(expected, samples.numpy()) > 20
 
 
-def test_the_graph_of_the_encoder_translates_too(models, folder, voice):
-    encoder = StreamingGraph(folder / "soundstream_encoder.tflite")
+def test_the_graph_of_the_encoder_translates_too(lyra_models, lyra_folder, voice):
+    encoder = StreamingGraph(lyra_folder / "soundstream_encoder.tflite")
     samples = voice(1.5)
-    expected = models.features(samples)
+    expected = lyra_models.features(samples)
     features = encoder(torch.from_numpy(samples)[None, :, None])[0]
     assert features.shape == expected.shape == (75, FEATURES)
     assert snr(expected, features.numpy()) > 18
@@ -77,9 +77,9 @@ def test_its_weights_are_neither_trained_nor_saved(decoder):
     assert sum(buffer.numel() for buffer in decoder.buffers()) > 600_000
 
 
-def test_a_graph_of_another_kind_is_refused(models, folder):
+def test_a_graph_of_another_kind_is_refused(lyra_models, lyra_folder):
     with pytest.raises(GraphError, match="not translated"):
-        StreamingGraph(folder / "quantizer.tflite")
+        StreamingGraph(lyra_folder / "quantizer.tflite")
 
 
 def test_other_weights_are_refused(tmp_path):

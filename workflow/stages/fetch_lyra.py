@@ -1,10 +1,11 @@
-"""Fetch the weights of the codec Lyra V2 into data/lyra: `python workflow/fetch_lyra.py`."""
+"""Fetch the weights of the codec Lyra V2 into data/lyra: `python workflow/stages/fetch_lyra.py`."""
 
 import sys
 from pathlib import Path
 
-from ecc.codecs.lyra import fetch_weights
-from ecc.data.download import ChecksumError, Unreachable
+from ecc.data.download import Unreachable
+from ecc.data.lyra import fetch_weights
+from ecc.files import ChecksumError
 
 FOLDER = Path("data/lyra")
 

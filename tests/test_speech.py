@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ecc.data.speech import SpeechError, read_clip
+from ecc.speech import SpeechError, read_clip
 
 
 def test_a_clip_is_the_stretch_that_its_row_names(tmp_path):

@@ -1,4 +1,4 @@
-"""Join the fetched sources and sample the test sets: `python workflow/corpus.py`."""
+"""Join the fetched sources and sample the test sets: `python workflow/stages/corpus.py`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Fetch one source of speech: `python workflow/fetch.py SOURCE`."""
+"""Fetch one source of speech: `python workflow/stages/fetch.py SOURCE`."""
 
 import sys
 from pathlib import Path
@@ -7,8 +7,8 @@ import typer
 
 from ecc import params
 from ecc.audio import AudioError
-from ecc.data.download import ChecksumError
 from ecc.data.fetch import fetch
+from ecc.files import ChecksumError
 
 
 def main(name: str) -> None:

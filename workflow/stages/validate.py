@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _script(stage: str) -> Path:
-    return Path("workflow") / f"{stage}.py"
+    return Path("workflow/stages") / f"{stage}.py"
 
 
 if __name__ == "__main__":

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ecc.codecs.lyra import SHA256
-from ecc.data.download import verify
-from ecc.model.tflite import StreamingGraph
+from ecc.files import verify
+from ecc.lyra.models import SHA256
+from ecc.lyra.tflite import StreamingGraph
 
 FILE = "lyragan.tflite"
 
 
 class LyraGan(StreamingGraph):
-    """Features -> samples, with the weights that `ecc.codecs.lyra.fetch_weights` put into `folder`.
+    """Features -> samples, with the weights that `ecc.data.lyra.fetch_weights` put into `folder`.
 
     The graph of its authors rounds activations to 8 bits, each implementation of it a little
     differently; this one does not round, and is as near to any of them as they are to each other.

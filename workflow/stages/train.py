@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from ecc import params
-from ecc.codecs.lyra import fetch_weights
-from ecc.data.download import ChecksumError, Unreachable
+from ecc.data.download import Unreachable
+from ecc.data.lyra import fetch_weights
+from ecc.files import ChecksumError
 from ecc.model.weights import ModelError
 from ecc.train.tokens import TokenRun, train_tokens
 from ecc.train.trainer import Run, TrainingDivergedError, train
