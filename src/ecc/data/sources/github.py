@@ -4,7 +4,7 @@ import csv
 import hashlib
 from collections.abc import Iterator
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -31,7 +31,7 @@ class GitHub(Source):
     kind: Literal["github"]
     repository: str
     commit: str
-    folder: str  # in the repository
+    folder: str = ""  # in the repository, that the paths of the table start from
     table: str  # name of the CSV
     language: str
 
@@ -69,9 +69,9 @@ class GitHub(Source):
         for row in self.files():
             path = copies / Path(row.file).with_suffix(".flac") if copies else None
             if path is None or not path.exists():
+                upstream = PurePosixPath(self.repository, self.commit, self.folder, row.file)
                 path = download(
-                    "https://raw.githubusercontent.com/"
-                    + quote(f"{self.repository}/{self.commit}/{self.folder}/{row.file}"),
+                    f"https://raw.githubusercontent.com/{quote(str(upstream))}",
                     downloads / name / row.file,
                     row.sha256,
                     session,
