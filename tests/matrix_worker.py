@@ -34,11 +34,9 @@ SETTINGS = {
 class Replay:
     """Hands known symbols to the walk, for any number of sequences at once."""
 
-    def __init__(self, symbols: Tensor, slices: int, phases: int) -> None:
+    def __init__(self, symbols: Tensor, slices: int, groups: list[slice]) -> None:
         self.symbols = iter(
-            part[:, phase::phases]
-            for part in symbols.chunk(slices, dim=-1)
-            for phase in range(phases)
+            part[:, frames] for part in symbols.chunk(slices, dim=-1) for frames in groups
         )
         self.indexes: list[Tensor] = []
 
@@ -57,7 +55,7 @@ def replay(
         for part in ("symbols", "z")
     )
     psi = entropy._psi(z if z.numel() else None, symbols.shape[1], torch.tensor(levels))
-    code = Replay(symbols, entropy.config.slices, entropy.phases)
+    code = Replay(symbols, entropy.config.slices, entropy.groups)
     y_hat = entropy.walk(psi, None, code)
     indexes = [
         entropy.join_steps([step[i].numpy() for step in code.indexes]) for i in range(len(levels))

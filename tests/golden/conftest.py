@@ -103,7 +103,7 @@ def _untrained() -> ECC:
         transform=TransformConfig(
             n_fft=64, hop=32, width=8, hidden=8, analysis_blocks=1, synthesis_blocks=1, channels=8
         ),
-        entropy=EntropyConfig(slices=4, width=12, z_channels=3, checkerboard=True),
+        entropy=EntropyConfig(slices=4, width=12, z_channels=3, taps=[3, 3]),
         levels=2,
     )
     codec = ECC(config).eval().requires_grad_(False)

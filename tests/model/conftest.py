@@ -16,7 +16,7 @@ def raw_codec(levels: int = LEVELS, **entropy: object) -> ECC:
     """A small untrained codec, whose slices depend on each other, whose scales vary and whose
     levels differ. Its weights are as training would leave them."""
     torch.manual_seed(0)
-    whole: dict[str, object] = {"slices": 4, "width": 16, "z_channels": 4, "checkerboard": True}
+    whole: dict[str, object] = {"slices": 4, "width": 16, "z_channels": 4, "taps": [3, 5, 3]}
     config = CodecConfig(
         transform=TINY,
         entropy=EntropyConfig(**(whole | entropy)),

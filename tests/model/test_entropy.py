@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from model.conftest import LEVELS, raw_codec, tiny_codec
 
 from ecc.model.config import MAX_SKIP, SCALES
-from ecc.model.entropy import EntropyModel, Latent
+from ecc.model.entropy import EntropyModel, Latent, frame_groups
 from ecc.model.exact import STEP
 from ecc.model.rans import SYMBOL_LIMIT, CodingError
 
@@ -16,7 +16,9 @@ SWITCHES = [
     {},
     {"hyperprior": False},
     {"context": False},
-    {"checkerboard": False},
+    {"taps": [3]},
+    {"taps": [3, 3]},
+    {"taps": [7, 5, 3, 3, 3]},
     {"lrp": False},
     {"attention": 0},
     {"attention": 2},
@@ -27,7 +29,7 @@ SWITCHES = [
     {
         "hyperprior": False,
         "context": False,
-        "checkerboard": False,
+        "taps": [1],
         "lrp": False,
         "attention": 0,
         "skip": 0,
@@ -259,7 +261,7 @@ def test_skipped_elements_cost_nothing_and_equal_their_mean():
 
 
 def test_a_higher_threshold_skips_more():
-    entropy = tiny_codec(context=False, checkerboard=False).entropy  # skipping changes no index
+    entropy = tiny_codec(context=False, taps=[3]).entropy  # skipping changes no index
     for net in entropy.parameter_nets:
         net[-1].bias[2:] = -3.0  # scales around the thresholds
     y = latent(200, scale=1.0)
@@ -291,22 +293,36 @@ def test_each_slice_depends_only_on_the_slices_before_it():
     changed = y.clone()
     changed[..., 4:6] += 3  # the third of four slices
     before, after = (indexes_of_steps(entropy, psi, values) for values in (y, changed))
-    # Two steps a slice: what comes of the third begins with its second phase.
+    # Three steps a slice: what comes of the third begins with its second group.
     same = [torch.equal(a, b) for a, b in zip(before, after, strict=True)]
-    assert same == [True] * 5 + [False] * 3
+    assert same == [True] * 7 + [False] * 5
 
 
-def test_a_frame_of_the_second_phase_sees_its_neighbours_and_no_other_sees_it():
-    entropy = tiny_codec(hyperprior=False, context=False).entropy
+def test_frames_see_those_of_earlier_groups_on_either_side():
+    entropy = tiny_codec(hyperprior=False, context=False).entropy  # frames 0 4, 2 6, 1 3 5 7
     psi, y = torch.randn(1, 8, 16, dtype=torch.float64), latent(8)
     first = indexes_of_steps(entropy, psi, y)
-    for frame, changes in ((4, [[], [1, 2]]), (5, [[], []])):
+    # What frame 4 changes of 2 and 6 changes all that lie between.
+    cases = {4: [[], [0, 1], [0, 1, 2, 3]], 2: [[], [], [0, 1]], 5: [[], [], []]}
+    for frame, changes in cases.items():
         changed = y.clone()
         changed[:, frame] += 3
         after = indexes_of_steps(entropy, psi, changed)
         for step, (one, other) in enumerate(zip(first, after, strict=True)):
             differ = (one != other).any(dim=-1)[0].nonzero()[:, 0].tolist()
-            assert differ == changes[step % 2]  # of the frames 0, 2, ... or 1, 3, ...
+            assert differ == changes[step % 3]  # by place in the group
+
+
+@pytest.mark.parametrize(
+    ("count", "groups"),
+    [
+        (1, [[*range(16)]]),
+        (2, [[*range(0, 16, 2)], [*range(1, 16, 2)]]),
+        (4, [[0, 8], [4, 12], [2, 6, 10, 14], [*range(1, 16, 2)]]),
+    ],
+)
+def test_groups_lie_halfway_between_those_before(count, groups):
+    assert [list(range(16)[frames]) for frames in frame_groups(count)] == groups
 
 
 def test_training_learns_the_scale_of_what_coding_would_skip():

@@ -3,13 +3,22 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ecc.config import Config
 
 SCALES = 64  # entries of the table of standard deviations
 MAX_LEVELS = 64
 MAX_SKIP = 15  # the stream holds the threshold in four bits
+
+
+def _odd(taps: int) -> int:
+    if taps % 2 == 0:
+        raise ValueError("must be odd")
+    return taps
+
+
+Taps = Annotated[int, Field(ge=1), AfterValidator(_odd)]
 
 
 class TransformConfig(Config):
@@ -46,7 +55,9 @@ class EntropyConfig(Config):
     z_stride: Annotated[int, Field(ge=1)] = 4  # latent frames in one frame of z
     hyperprior: bool = True
     context: bool = True  # slices see those before them
-    checkerboard: bool = False  # every second frame sees those on either side of it
+    # Latent frames that each group of frames sees, odd. There are as many groups as entries, and
+    # frames of a later one lie halfway between those of earlier ones; one group: all at once.
+    taps: list[Taps] = Field(default=[3], min_length=1, max_length=6)
     lrp: bool = True
     attention: Annotated[int, Field(ge=0)] = 1  # linear-attention layers in h_s
     skip: Annotated[int, Field(ge=0, le=MAX_SKIP)] = 5  # scale indexes below are not coded; 0: none
@@ -56,7 +67,7 @@ class TokenConfig(Config):
     """Sizes of the model of the tokens of a residual vector quantizer."""
 
     width: Annotated[int, Field(ge=8)] = 256
-    taps: Annotated[int, Field(ge=1)] = 7  # latent frames that it sees, odd
+    taps: Taps = 7  # latent frames that it sees
 
 
 class RvqConfig(Config):

@@ -1,19 +1,19 @@
-"""The entropy model: hyperprior, context of channel slices and of every second frame, latent
+"""The entropy model: hyperprior, context of channel slices and of groups of frames, latent
 residual prediction, entropy skip.
 
     y --h_a--> z --Q--> z_hat --h_s--> psi
-    for each slice i, first of the frames 0, 2, 4, ..., then of 1, 3, 5, ...:
-        (psi, y_hat of slices < i, y_hat_i of the frames before and after) -> mu, scale index
+    for each slice i, and in it for each group of frames:
+        (psi, y_hat of slices < i, y_hat_i of the groups before) -> mu, scale index
         residual = Q(y_i - mu), or 0 where the index says skip
         y_hat_i = mu + residual + lrp(all of these)
 
 Minnen and Singh, "Channel-wise autoregressive entropy models for learned image compression"
-(2020), walk the channels this way; that the second half of the frames sees the first is the
+(2020), walk the channels this way; that later frames see those on either side of them extends the
 checkerboard of He et al., "Checkerboard context model for efficient learned image compression"
-(2021); z follows Ballé et al., "Variational image compression with a scale hyperprior" (2018). The
-walk over the slices is written once (`EntropyModel.walk`), and is handed an object that estimates,
-encodes or decodes the residual of each step, so that the rate in training, the encoder and the
-decoder cannot drift apart.
+(2021), which is the case of two groups; z follows Ballé et al., "Variational image compression
+with a scale hyperprior" (2018). The walk over the slices is written once (`EntropyModel.walk`),
+and is handed an object that estimates, encodes or decodes the residual of each step, so that the
+rate in training, the encoder and the decoder cannot drift apart.
 
 Everything from z_hat to y_hat is made of the layers of `ecc.model.exact`: in float64, in which a
 trained model is loaded, mu, index and y_hat are the same on every machine.
@@ -42,6 +42,14 @@ SCALE_MIN, SCALE_MAX = 0.11, 64.0
 SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)
 UNIT_INDEX = 22  # the scale nearest to 1
 INDEX_GAIN = 4  # positions of the scale table in one unit of a network's output
+LRP_TAPS = 3  # latent frames that the refinement of one sees
+
+
+def frame_groups(count: int) -> list[slice]:
+    """Frames that are coded together, in the order of coding. Of four groups the frames 0 mod 8,
+    4 mod 8, 2 mod 4, and the odd ones: each lies halfway between two that are known."""
+    steps = [2**power for power in range(count - 1, 0, -1)]
+    return [slice(0, None, 2 ** (count - 1)), *(slice(step // 2, None, step) for step in steps)]
 
 
 class ResidualCoder(Protocol):
@@ -139,20 +147,20 @@ class SymbolCoder:
 
 
 class Predictor(nn.Sequential):
-    """Three layers, the first of which sees the frames on either side too."""
+    """Three layers, the first of which sees `taps` frames: those on either side too."""
 
-    def __init__(self, inputs: int, width: int, outputs: int) -> None:
-        first = FixedTaps(inputs, width, taps=3)
+    def __init__(self, inputs: int, width: int, outputs: int, taps: int) -> None:
+        first = FixedTaps(inputs, width, taps)
         last = FixedTaps(width, outputs)
         # Start at mu = 0, sigma = 1: the transform learns before the entropy model interferes.
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         super().__init__(first, nn.ReLU(), FixedTaps(width, width), nn.ReLU(), last)
 
-    def forward(self, x: Tensor, start: int = 0, step: int = 1) -> Tensor:
-        """[B, T, inputs] -> [B, T', outputs], the frames from `start` on in steps of `step`."""
+    def forward(self, x: Tensor, frames: slice) -> Tensor:
+        """[B, T, inputs] -> [B, T', outputs], these frames alone."""
         first, *rest = self
-        hidden: Tensor = first(x, start, step)
+        hidden: Tensor = first(x, frames.start, frames.step)
         for layer in rest:
             hidden = layer(hidden)
         return hidden
@@ -195,12 +203,13 @@ class EntropyModel(nn.Module):
             self.bottleneck.quantiles.requires_grad_(False)
         self.parameter_nets = nn.ModuleList()
         self.lrp_nets = nn.ModuleList()
-        self.phases = 2 if config.checkerboard else 1
-        for i, phase in product(range(config.slices), range(self.phases)):
+        self.groups = frame_groups(len(config.taps))
+        for i, (group, taps) in product(range(config.slices), enumerate(config.taps)):
             before = width + (i * size if config.context else 0)
-            self.parameter_nets.append(Predictor(before + size * phase, width, 2 * size))
+            inputs = before + (size if group else 0)
+            self.parameter_nets.append(Predictor(inputs, width, 2 * size, taps))
             if config.lrp:
-                self.lrp_nets.append(Predictor(before + size, width, size))
+                self.lrp_nets.append(Predictor(before + size, width, size, LRP_TAPS))
         self._tables: tuple[rans.Tables, rans.Tables | None] | None = None
 
     # ------------------------------------------------------------------ the one slice walk
@@ -216,29 +225,30 @@ class EntropyModel(nn.Module):
         slices = None if y is None else y.chunk(self.config.slices, dim=-1)
         y_hat: list[Tensor] = []
         for step, parameter_net in enumerate(self.parameter_nets):
-            i, phase = divmod(step, self.phases)
-            frames = slice(phase, None, self.phases)
+            i, group = divmod(step, len(self.groups))
+            frames = self.groups[group]
             support = [psi, *y_hat[:i]] if self.config.context else [psi]
-            known = support if phase == 0 else [*support, y_hat[i]]
-            predicted = parameter_net(torch.cat(known, dim=-1), phase, self.phases)
+            known = support if group == 0 else [*support, y_hat[i]]
+            predicted = parameter_net(torch.cat(known, dim=-1), frames)
             mu, index = _wide(predicted).chunk(2, dim=-1)
             index = self.index_bound(INDEX_GAIN * index + UNIT_INDEX).clamp(max=SCALES - 1)
             refined = mu + code(None if slices is None else slices[i][:, frames] - mu, index)
-            if phase == 0:  # frames that are still to come are zero
+            if group == 0:  # frames that are still to come are zero
                 y_hat.append(psi.new_zeros(*psi.shape[:2], mu.shape[-1], dtype=mu.dtype))
             if self.config.lrp:
                 seen = _placed(y_hat[i], frames, refined)
-                lrp = self.lrp_nets[step](torch.cat([*support, seen], dim=-1), phase, self.phases)
+                lrp = self.lrp_nets[step](torch.cat([*support, seen], dim=-1), frames)
                 refined = refined + fixed(0.5 * F.hardtanh(_wide(lrp)))
             y_hat[i] = _placed(y_hat[i], frames, refined)
         return torch.cat(y_hat, dim=-1)
 
     def join_steps(self, steps: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """What each step of the walk was about, [T', C'] each -> [T, C] in the order of y."""
-        phases = [np.hstack(steps[phase :: self.phases]) for phase in range(self.phases)]
-        joined = np.empty((sum(map(len, phases)), phases[0].shape[1]), phases[0].dtype)
-        for phase, values in enumerate(phases):
-            joined[phase :: self.phases] = values
+        count = len(self.groups)
+        groups = [np.hstack(steps[group::count]) for group in range(count)]
+        joined = np.empty((sum(map(len, groups)), groups[0].shape[1]), groups[0].dtype)
+        for frames, values in zip(self.groups, groups, strict=True):
+            joined[frames] = values
         return joined
 
     # ------------------------------------------------------------------ estimate
@@ -269,7 +279,7 @@ class EntropyModel(nn.Module):
         step_bits = torch.stack(estimator.step_bits, dim=-1)
         bits = {
             "z": z_bits,
-            "slices": step_bits.unflatten(-1, (-1, self.phases)).sum(dim=-1),
+            "slices": step_bits.unflatten(-1, (-1, len(self.groups))).sum(dim=-1),
             "skipped": torch.cat([s.flatten() for s in estimator.skipped]).float().mean(),
         }
         return y_hat, bits

@@ -19,7 +19,7 @@ from ecc.model import exact
 from ecc.model.codec import ECC
 from ecc.model.config import CodecConfig
 
-FORMAT = 2
+FORMAT = 3
 DEFAULT = "ecc"  # the model that is meant where none is named
 
 
@@ -95,8 +95,11 @@ def load_model(path: str | Path) -> TrainedModel:
         raise ModelError(f"{path}: no such model file") from None
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise ModelError(f"{path}: not a model file ({error})") from None
-    if header.get("format") != FORMAT:
+    if header.get("format") not in (2, FORMAT):
         raise ModelError(f"{path}: not a model of format {FORMAT}")
+    if header["format"] == 2:  # knew two groups of frames at most
+        entropy = header["config"]["entropy"]
+        entropy["taps"] = [3, 3] if entropy.pop("checkerboard") else [3]
     try:
         codec = ECC(CodecConfig.model_validate(header["config"]))
     except CodecUnavailable as error:
