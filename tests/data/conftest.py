@@ -12,12 +12,14 @@ import soundfile
 
 
 class FileServer(ThreadingHTTPServer):
-    """Serves `files`; `broken` are the replies that stop half-way before one is whole."""
+    """Serves `files`, after as many replies as `broken` says that stop half-way, and after the
+    refusals in `busy`: a status, and the seconds of Retry-After or None."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, bytes] = {}
         self.broken = 0
+        self.busy: list[tuple[int, int | None]] = []
         self.ranges: list[str | None] = []
 
     @property
@@ -31,6 +33,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         self.server.ranges.append(wanted)
+        if self.server.busy:
+            status, seconds = self.server.busy.pop(0)
+            self.send_response(status)
+            if seconds is not None:
+                self.send_header("Retry-After", str(seconds))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         data = self.server.files.get(self.path.lstrip("/"))
         if data is None:
             self.send_error(404)

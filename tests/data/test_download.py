@@ -1,7 +1,9 @@
 import socket
+import time
 from types import SimpleNamespace
 
 import pytest
+from urllib3.util import retry
 
 from ecc.data import download as module
 from ecc.data.download import Unreachable, cached, download
@@ -13,8 +15,12 @@ DATA = bytes(range(256)) * 5000
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
+def waits(monkeypatch):
+    """Nobody waits; returns the seconds for which a busy server was left alone."""
+    seconds = []
     monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=seconds.append, time=time.time))
+    return seconds
 
 
 def test_downloads_and_keeps(server, tmp_path):
@@ -74,6 +80,35 @@ def test_missing_at_the_server(server, tmp_path):
     with pytest.raises(Unreachable, match="404"):
         download(f"{server.url}/a.bin", tmp_path / "a.bin", sha256(DATA))
     assert len(server.ranges) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_busy_server_is_asked_again(server, tmp_path, waits, status):
+    server.files["a.bin"], server.busy = DATA, [(status, None)] * 3
+    assert download(f"{server.url}/a.bin", tmp_path / "a.bin", sha256(DATA)).read_bytes() == DATA
+    assert len(server.ranges) == 4
+    assert len(waits) == 2 and waits[0] < waits[1]  # the first time it is asked again at once
+
+
+def test_a_server_that_says_when_is_asked_then(server, tmp_path, waits):
+    server.files["a.bin"], server.busy = DATA, [(429, 7), (503, 90_000)]
+    download(f"{server.url}/a.bin", tmp_path / "a.bin", sha256(DATA))
+    assert waits == [7, module.BUSY.retry_after_max]
+
+
+def test_a_server_that_stays_busy_is_given_up(server, tmp_path):
+    server.files["a.bin"], server.busy = DATA, [(503, None)] * 99
+    with pytest.raises(Unreachable, match="503") as error:
+        download(f"{server.url}/a.bin", tmp_path / "a.bin", sha256(DATA))
+    assert len(server.ranges) == 1 + module.BUSY.status
+    assert "\n" not in str(error.value)
+
+
+def test_a_busy_server_loses_nothing_of_what_has_come(server, tmp_path):
+    server.files["a.bin"], server.busy = DATA, [(429, None)]
+    (tmp_path / "a.bin.part").write_bytes(DATA[:1000])
+    assert download(f"{server.url}/a.bin", tmp_path / "a.bin", sha256(DATA)).read_bytes() == DATA
+    assert server.ranges == ["bytes=1000-"] * 2
 
 
 def test_no_connection_gives_up_at_once(tmp_path, monkeypatch):

@@ -7,12 +7,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 import requests
+from requests.adapters import HTTPAdapter
 from tqdm import tqdm
+from urllib3.util import Retry
 
 from ecc.files import ChecksumError, sha256_of, verify
 
 TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
 ATTEMPTS = 4
+PARALLEL = 8  # connections to one server
+# What a server answers that is busy or down for a moment. It is asked again after the time that it
+# names (Retry-After), or after 0, 2, 4, 8 and 16 s and up to a second by chance.
+BUSY = Retry(
+    total=None, connect=0, read=0, other=0, status=5, status_forcelist=(429, 500, 502, 503, 504),
+    backoff_factor=1, backoff_jitter=1, retry_after_max=600, raise_on_status=False,
+)  # fmt: skip
 CHUNK = 1 << 16  # bytes; what is lost when a connection breaks off
 
 
@@ -21,7 +30,7 @@ class Unreachable(Exception):
 
 
 class _Refused(Exception):
-    """An answer of the server that trying again does not change."""
+    """An answer of the server that trying again does not change, or has not."""
 
 
 def mirror(name: str) -> Path | None:
@@ -41,18 +50,27 @@ def cached(path: Path, sha256: str) -> bool:
     return False
 
 
+def open_session() -> requests.Session:
+    """A session for `PARALLEL` downloads at once that waits for servers that are `BUSY`."""
+    session = requests.Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=PARALLEL, max_retries=BUSY))
+    return session
+
+
 def download(url: str, path: Path, sha256: str, session: requests.Session | None = None) -> Path:
     """The file behind `url`, kept at `path` and checked by SHA-256.
 
     What a broken-off attempt left (`path` + ".part") is resumed. Raises `Unreachable` at once
-    when no connection can be made, after some attempts when it keeps breaking off, and
-    `ChecksumError` when the bytes are not the ones that were asked for.
+    when no connection can be made or the file is refused, after some attempts when the connection
+    keeps breaking off or the server stays `BUSY`, and `ChecksumError` when the bytes are not the
+    ones that were asked for.
     """
     if cached(path, sha256):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    session = session or requests.Session()
+    session = session or open_session()
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(2**attempt)
@@ -87,7 +105,10 @@ def _receive(session: requests.Session, url: str, part: Path) -> None:
         total = int(response.headers.get("Content-Length", 0)) or None
         with (
             part.open("ab" if resumed else "wb") as file,
-            tqdm(total=total, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
+            # Of a small file there is nothing to be seen, and hundreds of them have their own bar.
+            tqdm(
+                total=total, unit="B", unit_scale=True, desc=part.stem, delay=1, disable=None
+            ) as bar,
         ):
             received = _copy(response, file, bar)
         if total is not None and received < total:
