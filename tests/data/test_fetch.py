@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from pydantic import Field
 
 from ecc.audio import AudioError
@@ -115,6 +116,20 @@ def test_samples_are_checked_where_they_are_pinned(tmp_path):
     run(tmp_path, pinned._replace(pcm16_sha256=sha256(samples.tobytes())))
     with pytest.raises(ChecksumError, match=r"x\.wav"):
         run(tmp_path, recording("x.wav", 1.0, 7, pcm16_sha256=sha256(samples.tobytes())))
+
+
+def test_pinned_samples_are_those_of_the_file_before_it_is_resampled(tmp_path):
+    samples = np.random.default_rng(5).integers(-9999, 9999, 24000).astype("<i2")
+    files = {}
+    for name, subtype in (("x.wav", "PCM_16"), ("x.flac", "PCM_16"), ("float.wav", "FLOAT")):
+        soundfile.write(tmp_path / name, samples / 32768, 24000, subtype=subtype)
+        pinned = Recording(name, (tmp_path / name).read_bytes(), "given/a", "en", "train")
+        pinned = pinned._replace(pcm16_sha256=sha256(samples.tobytes()))
+        _, clips, files[name], _ = run(tmp_path, pinned)
+        assert list(clips["samples"]) == [16000]
+        np.testing.assert_array_equal(files[name], files["x.wav"])
+    with pytest.raises(ChecksumError, match=r"float\.wav"):
+        run(tmp_path, pinned._replace(pcm16_sha256=sha256(files["x.wav"].tobytes())))
 
 
 def test_a_clip_that_is_no_audio_is_named(tmp_path):

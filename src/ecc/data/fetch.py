@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ecc.audio import SAMPLE_RATE, decode, resample, to_int16
 from ecc.data.corpus import COLUMNS, MIN_SECONDS
 from ecc.data.download import Unreachable
-from ecc.data.sources.base import Recording, Source
+from ecc.data.sources.base import Recording, Source, SourceError
 from ecc.files import ChecksumError, atomic_path
 
 BATCH = 64  # recordings in memory at once
@@ -30,7 +30,7 @@ def fetch(name: str, source: Source, speech: Path, downloads: Path) -> str | Non
     Returns None, or the reason when the source cannot be reached: the files then say so and
     hold no clip. Clips shorter than 0.3 s, clips below 16 kHz at source and repetitions of the
     same samples are left out. `source.json` is written last and removed first: where it stands,
-    the rest is whole. Raises `ChecksumError` and `AudioError`.
+    the rest is whole. Raises `ChecksumError`, `AudioError` and `SourceError`.
     """
     folder = speech / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def _store(
                 seen.add(digest)
                 clip = f"{name}__{safe_name(recording.path)}"
                 if clip in names:
-                    raise ValueError(f"{name}: two clips called {clip}")
+                    raise SourceError(f"two clips called {clip}; rename one of the files")
                 names.add(clip)
                 file.write(pcm)
                 clips.append(
@@ -113,15 +113,18 @@ def _samples(recording: Recording) -> npt.NDArray[np.int16] | None:
     decoded, rate = decode(recording.data, recording.path)
     if rate < SAMPLE_RATE or decoded.size < MIN_SECONDS * rate:
         return None
-    samples = to_int16(resample(decoded, rate))
     if recording.pcm16_sha256 is not None:
-        actual = hashlib.sha256(samples.astype("<i2").tobytes()).hexdigest()
+        # What is pinned are int16 samples at the rate of the file, so these are what is resampled,
+        # also of a file that holds floats.
+        pcm = to_int16(decoded)
+        actual = hashlib.sha256(pcm.astype("<i2").tobytes()).hexdigest()
         if actual != recording.pcm16_sha256:
             raise ChecksumError(
                 f"{recording.path}: SHA-256 of the samples is {actual}, "
                 f"expected {recording.pcm16_sha256}"
             )
-    return samples.astype("<i2")
+        decoded = pcm.astype(np.float32) / 32768
+    return to_int16(resample(decoded, rate)).astype("<i2")
 
 
 def safe_name(path: str) -> str:

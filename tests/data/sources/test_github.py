@@ -1,4 +1,6 @@
 import hashlib
+import re
+import threading
 from collections import defaultdict
 
 import pytest
@@ -64,6 +66,27 @@ def test_the_published_decodes():
     assert {f.speaker for f in files} == speakers
 
 
+@pytest.mark.parametrize(
+    ("name", "references", "speakers", "decodes"),
+    [
+        ("languagecodec-demo", 76, 17, 40),
+        ("wavtokenizer-demo", 20, 14, 40),
+        ("funcodec-demo", 8, 8, 64),
+        ("cotatron-demo", 40, 34, 0),
+    ],
+)
+def test_the_sources_of_test_sets(name, references, speakers, decodes):
+    files = source(f"{name}.csv").files()
+    assert len(files) == len({file.pcm16_sha256 for file in files}) == references + decodes
+    test = [file for file in files if file.split == "test"]
+    assert len(test) == references and len({file.speaker for file in test}) == speakers
+    assert {file.speaker for file in files} == {file.speaker for file in test}
+    assert {file.split for file in files} <= {"test", "decoded"}
+    assert all(re.fullmatch(r"(libritts/\d+|vctk/p\d+|aishell/S\d+)", f.speaker) for f in files)
+    assert {file.language for file in files if file.speaker.startswith("aishell/")} <= {"zh"}
+    assert {f.language for f in files if not f.speaker.startswith("aishell/")} <= {"", "en"}
+
+
 def test_a_speaker_of_another_source_keeps_its_name(tmp_path, monkeypatch, server, two_files):
     path = github.resources.files("") / "two.csv"
     path.write_text(path.read_text().replace("b.wav,c1", "b.wav,vctk/p225"))
@@ -117,6 +140,42 @@ def test_from_github(tmp_path, monkeypatch, server, two_files):
     read = {r.path: r.data for r in source("two.csv").recordings("speech", tmp_path / "down")}
     assert read == two_files
     assert asked[0] == "https://raw.githubusercontent.com/someone/speech/abc/data/a.wav"
+
+
+def test_many_files_at_once_come_in_the_order_of_the_table(tmp_path, monkeypatch, server):
+    files = {f"{i:02}.wav": tone(0.1, i) for i in range(20)}
+    rows = ["file,speaker,language,split,sha256,pcm16_sha256"]
+    rows += [
+        f"{name},a,{'' if i else 'zh'},test,{sha256(files[name])},0" for i, name in enumerate(files)
+    ]
+    write(tmp_path / "many.csv", "\n".join(rows).encode())
+    monkeypatch.setattr(github.resources, "files", lambda package: tmp_path)
+    server.files.update(files)
+    together = threading.Barrier(2, timeout=10)
+
+    def get(self, url, **options):
+        name = url.rsplit("/", 1)[-1]
+        if name in ("05.wav", "06.wav"):  # neither comes before the other was asked for
+            together.wait()
+        return requests.get(f"{server.url}/{name}", **options)
+
+    monkeypatch.setattr(requests.Session, "get", get)
+    read = list(source("many.csv").recordings("speech", tmp_path / "down"))
+    assert [r.path for r in read] == list(files) and [r.data for r in read] == [*files.values()]
+    assert [r.language for r in read] == ["zh", *["en"] * 19]
+
+
+def test_what_cannot_be_had_stops_the_others(tmp_path, monkeypatch, server, two_files):
+    server.files["a.wav"] = two_files["a.wav"]
+    monkeypatch.setattr(
+        requests.Session,
+        "get",
+        lambda self, url, **options: requests.get(
+            f"{server.url}/{url.rsplit('/', 1)[-1]}", **options
+        ),
+    )
+    with pytest.raises(Unreachable, match="404"):
+        list(source("two.csv").recordings("speech", tmp_path / "down"))
 
 
 def test_without_a_connection_one_file_is_tried(tmp_path, monkeypatch):

@@ -11,6 +11,10 @@ Split = Literal["train", "valid", "test", "decoded"]
 """`decoded`: no speech of the corpus, but what a codec made of test speech elsewhere."""
 
 
+class SourceError(ValueError):
+    """A source that cannot be used as it is declared or lies here; the message is one line."""
+
+
 class Recording(NamedTuple):
     """One audio file of a source, still encoded."""
 
@@ -19,7 +23,7 @@ class Recording(NamedTuple):
     speaker: str  # unique across sources: a voice that two sources share has one name
     language: str
     split: Split
-    pcm16_sha256: str | None = None  # of the int16 samples, where the file itself is not pinned
+    pcm16_sha256: str | None = None  # of the int16 samples at the file's rate, where pinned
 
 
 class Source(Config, ABC):

@@ -2,16 +2,16 @@
 
 import csv
 import hashlib
+import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import quote
 
-import requests
-
 from ecc.config import Config
-from ecc.data.download import download, mirror
+from ecc.data.download import PARALLEL, download, mirror, open_session
 from ecc.data.sources.base import Recording, Source, Split
 
 
@@ -20,9 +20,10 @@ class File(Config):
 
     file: str
     speaker: str  # within the source; with a slash, one that another source has as well
+    language: str = ""  # where it is not that of the source
     split: Split
     sha256: str  # of the file upstream
-    pcm16_sha256: str  # of its int16 samples: proof of a FLAC copy
+    pcm16_sha256: str  # of its samples as int16: proof of a FLAC copy
 
 
 class GitHub(Source):
@@ -65,22 +66,29 @@ class GitHub(Source):
     def recordings(self, name: str, downloads: Path) -> Iterator[Recording]:
         """See `Source.recordings`; a mirror may hold the files themselves or FLAC copies."""
         copies = mirror(name)
-        session = requests.Session()
-        for row in self.files():
-            path = copies / Path(row.file).with_suffix(".flac") if copies else None
-            if path is None or not path.exists():
-                upstream = PurePosixPath(self.repository, self.commit, self.folder, row.file)
-                path = download(
-                    f"https://raw.githubusercontent.com/{quote(str(upstream))}",
-                    downloads / name / row.file,
-                    row.sha256,
-                    session,
-                )
-            yield Recording(
-                row.file,
-                path.read_bytes(),
-                row.speaker if "/" in row.speaker else f"{name}/{row.speaker}",
-                self.language,
-                row.split,
-                row.pcm16_sha256,
-            )
+        session = open_session()
+        rows = self.files()
+
+        def locate(row: File) -> Path:
+            copy = copies / Path(row.file).with_suffix(".flac") if copies else None
+            if copy and copy.exists():
+                return copy
+            upstream = PurePosixPath(self.repository, self.commit, self.folder, row.file)
+            url = f"https://raw.githubusercontent.com/{quote(str(upstream))}"
+            return download(url, downloads / name / row.file, row.sha256, session)
+
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            try:
+                # One alone: where it cannot be reached, no other is tried.
+                paths = itertools.chain([locate(rows[0])], pool.map(locate, rows[1:]))
+                for row, path in zip(rows, paths, strict=True):
+                    yield Recording(
+                        row.file,
+                        path.read_bytes(),
+                        row.speaker if "/" in row.speaker else f"{name}/{row.speaker}",
+                        row.language or self.language,
+                        row.split,
+                        row.pcm16_sha256,
+                    )
+            finally:
+                pool.shutdown(cancel_futures=True)
