@@ -1,4 +1,6 @@
 import json
+import os
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -7,14 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ecc import params
 from ecc.data.corpus import COLUMNS, CorpusError, TestSet, build, check_speakers, identity, sample
 from ecc.data.download import Unreachable
 from ecc.data.fetch import fetch
 from ecc.data.sources import vctk
 from ecc.data.sources.debian import Debian
+from ecc.data.sources.github import GitHub
 from ecc.speech import read_clip
 
 from .test_fetch import Given, recording
+
+ROOT = Path(__file__).parents[2]
+COPIES = os.environ.get("ECC_MIRROR", "/nowhere")  # which no other test here sees
 
 
 def manifest(counts: dict[str, int], split: str = "test") -> pd.DataFrame:
@@ -97,6 +104,29 @@ def test_a_speaker_in_two_splits_is_named():
     check_speakers(manifest({"a": 2, "b": 2}))
 
 
+def test_no_test_speaker_of_any_source_trains_or_validates():
+    """Of those whose speakers are listed; the archives of LibriTTS have its own splits."""
+    sources = params.load(ROOT / "params.yaml").sources
+    splits: dict[str, set[str]] = defaultdict(set)
+    for name, source in sources.items():
+        if isinstance(source, GitHub):
+            for row in source.files():
+                speaker = row.speaker if "/" in row.speaker else f"{name}/{row.speaker}"
+                splits[speaker].add(row.split.replace("decoded", "test"))
+        elif isinstance(source, Debian):
+            for rule in source.rules:
+                splits[f"{rule.speaker} {rule.pattern if '{' in rule.speaker else ''}"].add(
+                    rule.split
+                )
+    held_out = sources["vctk"]
+    assert isinstance(held_out, vctk.VCTK)
+    for speaker in [speaker for speaker in splits if speaker.startswith("vctk/")]:
+        splits[speaker].add(held_out._split(speaker.removeprefix("vctk/")))
+    assert sum(found == {"test"} for found in splits.values()) > 60
+    assert {speaker: found for speaker, found in splits.items() if len(found) > 1} == {}
+    assert not set(held_out.test) & set(held_out.valid)
+
+
 def fetched(tmp_path: Path, splits: dict[str, str], **sources: list) -> dict[str, Given]:
     """Sources of given recordings, fetched; the file name's first letter is the speaker."""
     declared = {}
@@ -135,6 +165,23 @@ def test_builds_a_corpus(tmp_path):
     assert np.abs(clip / 32768 - expected).max() < 1 / 32768
 
 
+def test_a_recording_in_two_sources_is_in_a_test_set_once(tmp_path):
+    """And the table beside the set says of all that was left out why."""
+    one = [recording("b1.wav", 3.0, 1), recording("b2.wav", 9.5, 2)]
+    two = [recording("b1.wav", 2.0, 1), recording("b3.wav", 0.9, 3), recording("a1.wav", 3.0, 1)]
+    sources = fetched(tmp_path, SPLITS, one=one, two=two)
+    drawn_from = test_set(sources=["one", "two"], max_seconds=9)
+    build(sources, {"all": drawn_from}, tmp_path / "speech", tmp_path / "corpus")
+    folder = tmp_path / "corpus" / "test_sets"
+    assert list(pd.read_csv(folder / "all.csv")["clip"]) == ["one__b1"]
+    assert (folder / "all.dropped.csv").read_text().splitlines() == [
+        "clip,source,speaker,seconds,reason",
+        "one__b2,one,b,9.5,longer than 9 s",
+        "two__b1,two,b,2.0,2.00 s of it are in one__b1",
+        "two__b3,two,b,0.9,shorter than 1 s",
+    ]
+
+
 def test_decodes_are_no_speech_of_the_corpus(tmp_path):
     one = [recording("b1.wav", 1.0, 1), recording("c1.wav", 1.0, 2)]
     sources = fetched(tmp_path, {"b": "test", "c": "decoded"}, one=one)
@@ -159,6 +206,7 @@ def test_nothing_reached_is_an_empty_corpus(tmp_path):
     header = ",".join(COLUMNS) + "\n"
     assert (tmp_path / "manifest.csv").read_text() == header
     assert (tmp_path / "test_sets" / "all.csv").read_text() == header
+    assert (tmp_path / "test_sets" / "all.dropped.csv").read_text().count("\n") == 1
 
 
 def test_identity_changes_with_the_split_and_not_with_the_licence():
@@ -184,6 +232,30 @@ def test_identity_leaves_out_what_only_tests_hear():
         for split in ("valid", "test")
     )
     assert list(identity({"one": one, "two": two})["sources"]) == ["one"]
+
+
+@pytest.mark.slow
+def test_the_main_test_sets_are_as_large_as_the_docs_say(tmp_path, monkeypatch):
+    study = params.load(ROOT / "params.yaml")
+    names = {name for key in ("libri", "vctk-voices") for name in study.test_sets[key].sources}
+    if not all(Path(COPIES, name).is_dir() for name in names):
+        pytest.skip("ECC_MIRROR does not have all their sources")
+    monkeypatch.setenv("ECC_MIRROR", COPIES)
+    sources = {name: source for name, source in study.sources.items() if name in names}
+    for name, source in sources.items():
+        assert fetch(name, source, tmp_path / "speech", tmp_path / "downloads") is None
+    sets = {name: study.test_sets[name] for name in ("libri", "vctk-voices")}
+    build(sources, sets, tmp_path / "speech", tmp_path)
+    docs = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    for name, utterances, speakers in (("libri", 180, 35), ("vctk-voices", 36, 30)):
+        table = pd.read_csv(tmp_path / "test_sets" / f"{name}.csv")
+        assert len(table) >= utterances and table["speaker"].nunique() >= speakers
+        minutes = table["seconds"].sum() / 60
+        row = f"| {name} | {len(table)} | {table['speaker'].nunique()} | {minutes:.1f} |"
+        assert row in docs
+    reasons = pd.read_csv(tmp_path / "test_sets" / "libri.dropped.csv")["reason"]
+    counts = [reasons.str.contains(text).sum() for text in ("are in", "shorter", "longer")]
+    assert counts == [2, 14, 1]
 
 
 def test_a_source_that_was_not_fetched(tmp_path):

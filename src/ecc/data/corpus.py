@@ -11,12 +11,15 @@ import pandas as pd
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from ecc.config import Config
+from ecc.data import repeats
 from ecc.data.sources.base import Source
 from ecc.files import atomic_path
 
 COLUMNS = [
     "clip", "source", "speaker", "language", "split", "licence", "seconds", "start", "samples",
 ]  # fmt: skip
+
+DROPPED_COLUMNS = ["clip", "source", "speaker", "seconds", "reason"]
 
 MIN_SECONDS = 0.3  # shorter clips are letters cut off, not speech
 
@@ -61,8 +64,8 @@ def build(
 ) -> pd.DataFrame:
     """Write `folder`/{manifest.csv,identity.json,sources.json,test_sets/*.csv} from `speech`.
 
-    Returns the manifest. Raises `CorpusError` when a source was not fetched or a speaker is in
-    two splits.
+    Beside a test set, SET.dropped.csv says what was left out of it and why. Returns the manifest.
+    Raises `CorpusError` when a source was not fetched or a speaker is in two splits.
     """
     tables, facts = [], []
     for name in sources:
@@ -83,7 +86,10 @@ def build(
     _write_json(folder / "identity.json", identity(sources))
     _write_json(folder / "sources.json", facts)
     for name, test_set in test_sets.items():
-        _write_table(folder / "test_sets" / f"{name}.csv", sample(manifest, test_set))
+        left_out = dropped(manifest, test_set, speech)
+        rest = manifest[~manifest["clip"].isin(left_out["clip"])]
+        _write_table(folder / "test_sets" / f"{name}.csv", sample(rest, test_set))
+        _write_table(folder / "test_sets" / f"{name}.dropped.csv", left_out, DROPPED_COLUMNS)
     return manifest
 
 
@@ -111,12 +117,8 @@ def sample(manifest: pd.DataFrame, test_set: TestSet) -> pd.DataFrame:
     Speakers take turns, in an order drawn by the seed, until there are enough utterances or no
     more. What is drawn for a speaker does not depend on the other speakers.
     """
-    pool = manifest[
-        (manifest["split"] == test_set.split)
-        & manifest["source"].isin(test_set.sources)
-        & manifest["seconds"].between(test_set.min_seconds, test_set.max_seconds)
-        & manifest["speaker"].str.fullmatch(test_set.speakers or ".*")
-    ]
+    pool = _of_speakers(manifest, test_set)
+    pool = pool[pool["seconds"].between(test_set.min_seconds, test_set.max_seconds)]
     speakers = sorted(pool["speaker"].unique())
     random.Random(test_set.seed).shuffle(speakers)
     turns: list[tuple[int, int, str]] = []
@@ -126,6 +128,33 @@ def sample(manifest: pd.DataFrame, test_set: TestSet) -> pd.DataFrame:
         turns += [(turn, place, clip) for turn, clip in enumerate(clips)]
     chosen = [clip for _, _, clip in sorted(turns)[: test_set.utterances]]
     return pool[pool["clip"].isin(chosen)].sort_values("clip")
+
+
+def dropped(manifest: pd.DataFrame, test_set: TestSet, speech: Path) -> pd.DataFrame:
+    """What the speakers of a test set say that cannot be drawn: [clips, `DROPPED_COLUMNS`].
+
+    That are clips shorter or longer than its limits, and of a recording that lies in two of its
+    sources all but the longest clip.
+    """
+    pool = _of_speakers(manifest, test_set)
+    short = pool["seconds"] < test_set.min_seconds
+    long = pool["seconds"] > test_set.max_seconds
+    repeated = repeats.find(pool[~short & ~long], speech)
+    reasons = dict.fromkeys(pool.loc[short, "clip"], f"shorter than {test_set.min_seconds:g} s")
+    reasons |= dict.fromkeys(pool.loc[long, "clip"], f"longer than {test_set.max_seconds:g} s")
+    reasons |= {
+        clip: f"{seconds:.2f} s of it are in {kept}" for clip, (kept, seconds) in repeated.items()
+    }
+    table = pool[pool["clip"].isin(reasons)].sort_values("clip")
+    return table.assign(reason=table["clip"].map(reasons))
+
+
+def _of_speakers(manifest: pd.DataFrame, test_set: TestSet) -> pd.DataFrame:
+    return manifest[
+        (manifest["split"] == test_set.split)
+        & manifest["source"].isin(test_set.sources)
+        & manifest["speaker"].str.fullmatch(test_set.speakers or ".*")
+    ]
 
 
 def empty() -> pd.DataFrame:
@@ -146,9 +175,9 @@ def _summary(clips: pd.DataFrame) -> dict[str, dict[str, float]]:
     }
 
 
-def _write_table(path: Path, table: pd.DataFrame) -> None:
+def _write_table(path: Path, table: pd.DataFrame, columns: list[str] = COLUMNS) -> None:
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, columns=COLUMNS, index=False, lineterminator="\n")
+        table.to_csv(temporary, columns=columns, index=False, lineterminator="\n")
 
 
 def _write_json(path: Path, content: Any) -> None:
