@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any, cast
@@ -28,22 +29,21 @@ class Published(Codec):
     Args:
         source: a source of `params.yaml` that has the references and the decodes; the split of
             the latter is `decoded`.
-        reference: the names of the references: column `clip` behind `SOURCE__`, with {} for what
-            a reference and its decode have in common.
-        decoded: the names of the decodes, likewise.
+        reference: the names of the references: column `clip` behind `SOURCE__`, with {} for each
+            part that a reference and its decode have in common.
+        decoded: the names of the decodes, with the same parts in the same order.
         kbps: the nominal rate.
 
     Raises:
         CodecUnavailable: the source was not fetched, or could not be.
-        ValueError: a name does not hold {} once.
+        ValueError: the names do not hold {} equally often, or not at all.
     """
 
     rate = "nominal"
 
     def __init__(self, source: str, reference: str, decoded: str, kbps: float) -> None:
-        for names in (reference, decoded):
-            if names.count("{}") != 1:
-                raise ValueError(f"{names!r} must hold {{}} once")
+        if not reference.count("{}") == decoded.count("{}") > 0:
+            raise ValueError(f"{reference!r} and {decoded!r} must hold {{}} equally often")
         self.kbps = kbps
         folder = SPEECH / source
         if not (folder / "source.json").exists():
@@ -55,12 +55,11 @@ class Published(Codec):
         table = pd.read_csv(folder / "clips.csv", na_filter=False)
         rows = cast(list[dict[str, Any]], table.to_dict("records"))
         clips = {row["clip"]: row for row in rows}
-        before, after = f"{source}__{reference}".split("{}")
+        pattern = re.compile("(.+?)".join(map(re.escape, f"{source}__{reference}".split("{}"))))
         self._decodes = {}
         for name, clip in clips.items():
-            if name.startswith(before) and name.endswith(after):
-                common = name[len(before) : len(name) - len(after)]
-                decode = clips.get(f"{source}__{decoded.replace('{}', common)}")
+            if common := pattern.fullmatch(name):
+                decode = clips.get(f"{source}__{decoded.format(*common.groups())}")
                 if decode is not None:
                     self._decodes[_digest(read_clip(SPEECH, clip))] = decode
 
