@@ -8,6 +8,7 @@ import typer
 from ecc import params
 from ecc.audio import AudioError
 from ecc.data.fetch import fetch
+from ecc.data.sources.base import SourceError
 from ecc.files import ChecksumError
 
 
@@ -18,7 +19,7 @@ def main(name: str) -> None:
         sys.exit(f"{name}: no such source in params.yaml; there are: {', '.join(sources)}")
     try:
         reason = fetch(name, sources[name], Path("data/speech"), Path("data/downloads"))
-    except (AudioError, ChecksumError) as error:
+    except (AudioError, ChecksumError, SourceError) as error:
         sys.exit(f"{name}: {error}")
     if reason:
         print(
