@@ -151,13 +151,15 @@ def test_many_files_at_once_come_in_the_order_of_the_table(tmp_path, monkeypatch
     write(tmp_path / "many.csv", "\n".join(rows).encode())
     monkeypatch.setattr(github.resources, "files", lambda package: tmp_path)
     server.files.update(files)
+    server.busy = [(429, None)]  # of the first file
     together = threading.Barrier(2, timeout=10)
+    ask = requests.Session.get
 
     def get(self, url, **options):
         name = url.rsplit("/", 1)[-1]
         if name in ("05.wav", "06.wav"):  # neither comes before the other was asked for
             together.wait()
-        return requests.get(f"{server.url}/{name}", **options)
+        return ask(self, f"{server.url}/{name}", **options)
 
     monkeypatch.setattr(requests.Session, "get", get)
     read = list(source("many.csv").recordings("speech", tmp_path / "down"))
