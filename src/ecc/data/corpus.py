@@ -133,8 +133,8 @@ def sample(manifest: pd.DataFrame, test_set: TestSet) -> pd.DataFrame:
 def dropped(manifest: pd.DataFrame, test_set: TestSet, speech: Path) -> pd.DataFrame:
     """What the speakers of a test set say that cannot be drawn: [clips, `DROPPED_COLUMNS`].
 
-    That are clips shorter or longer than its limits, and of a recording that lies in two of its
-    sources all but the longest clip.
+    These are clips shorter or longer than its limits, and all but the longest clip of a recording
+    that lies in two of its sources.
     """
     pool = _of_speakers(manifest, test_set)
     short = pool["seconds"] < test_set.min_seconds
