@@ -42,6 +42,7 @@ SCALE_MIN, SCALE_MAX = 0.11, 64.0
 SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)
 UNIT_INDEX = 22  # the scale nearest to 1
 INDEX_GAIN = 4  # positions of the scale table in one unit of a network's output
+ALL_FRAMES = slice(0, None, 1)
 LRP_TAPS = 3  # latent frames that the refinement of one sees
 
 
@@ -157,7 +158,7 @@ class Predictor(nn.Sequential):
         nn.init.zeros_(last.bias)
         super().__init__(first, nn.ReLU(), FixedTaps(width, width), nn.ReLU(), last)
 
-    def forward(self, x: Tensor, frames: slice) -> Tensor:
+    def forward(self, x: Tensor, frames: slice = ALL_FRAMES) -> Tensor:
         """[B, T, inputs] -> [B, T', outputs], these frames alone."""
         first, *rest = self
         hidden: Tensor = first(x, frames.start, frames.step)
