@@ -20,10 +20,11 @@ from ruamel.yaml import YAML
 from ecc import params
 from ecc.codecs.base import CodecConfig
 from ecc.data.corpus import sample
-from ecc.evaluate.coding import decode_streams, encode_test_sets, read_table
+from ecc.evaluate.coding import decode_streams, encode_test_sets
 from ecc.evaluate.scores import score_codec
 from ecc.files import atomic_path
 from ecc.report.rd import rd_table, read_scores
+from ecc.tables import read_table, write_table
 from ecc.train.trainer import Run, train
 
 TEST_SET = "valid"
@@ -83,10 +84,9 @@ def main(
         changes=" ".join(changes or []), steps=logged["step"], minutes=logged["seconds"] / 60
     )[[*COLUMNS, *metrics]]
     if TABLE.exists():
-        before = pd.read_csv(TABLE, dtype={"trial": str, "changes": str}, keep_default_na=False)
+        before = read_table(TABLE)
         rows = pd.concat([before[before["trial"] != name], rows])
-    with atomic_path(TABLE) as temporary:
-        rows.to_csv(temporary, index=False, float_format="%.4g", lineterminator="\n")
+    write_table(TABLE, rows, digits=4)
 
 
 def _changed(changes: list[str], path: Path) -> params.Params:

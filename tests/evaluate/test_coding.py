@@ -6,7 +6,8 @@ import pytest
 
 from ecc import audio
 from ecc.codecs.base import CodecConfig
-from ecc.evaluate.coding import decode_streams, encode_test_sets, read_table, write_table
+from ecc.evaluate.coding import decode_streams, encode_test_sets
+from ecc.tables import read_table
 
 
 def encode(study, points=None, code="code", test_sets=None):
@@ -167,12 +168,6 @@ def test_a_wrong_class_is_an_error(study):
     study.module = "no_such_module_anywhere"
     with pytest.raises(ValueError, match="no_such_module_anywhere"):
         encode(study)
-
-
-def test_names_in_tables_stay_text(tmp_path):
-    rows = [{"point": "6.60", "utterance": "007", "reason": ""}]
-    write_table(tmp_path / "t.csv", rows, ["point", "utterance", "reason"])
-    assert read_table(tmp_path / "t.csv").to_dict("records") == rows
 
 
 def test_a_variant_has_models_for_points():

@@ -17,9 +17,10 @@ from ecc.audio import to_int16
 from ecc.codecs.base import CodecConfig, from_int16
 from ecc.codecs.ecc import EccCodec
 from ecc.evaluate import diagnostics
-from ecc.evaluate.coding import encode_test_sets, read_table, records
+from ecc.evaluate.coding import encode_test_sets
 from ecc.model.weights import save_model
 from ecc.speech import read_clip
+from ecc.tables import read_table, records
 
 POINTS = (0, 2)  # quality levels
 

@@ -9,6 +9,10 @@ import pytest
 from ecc.evaluate import scores
 from ecc.evaluate.coding import decode_streams, encode_test_sets
 from ecc.evaluate.scores import score_codec, score_pair
+from ecc.report.config import Report
+from ecc.report.rd import rd_table, read_scores
+from ecc.report.render import points_table
+from ecc.tables import read_table, write_table
 
 
 def score(study, metrics=("pesq_wb", "estoi"), codec="toy"):
@@ -176,3 +180,26 @@ def test_a_failed_score_is_left_out_with_its_reason(monkeypatch, voice):
     assert result["scores"] == {}
     assert "pesq_wb: BufferTooShortError" in result["reason"]
     assert "estoi: RuntimeWarning" in result["reason"]
+
+
+def test_a_point_called_na_and_a_speaker_called_no_are_in_the_report(study):
+    for table in study.test_sets.values():
+        table["speaker"] = "no"
+    folders = study.root / "streams", study.root / "decoded"
+    points = {"NA": {"step": 1 / 127}, "null": {"step": 1 / 10}}
+    encode_test_sets(
+        *("toy", study.config, points, study.test_sets),
+        *(study.root / "speech", folders[0], "code", 2),
+    )
+    decode_streams(*folders, "code", workers=2)
+    score(study, metrics=("log_mel_distance",))
+    (study.root / "scores.csv").rename(study.root / "toy.csv")
+    metrics = ["log_mel_distance"]
+    scores = read_scores(study.root, ["toy"], metrics)
+    assert set(scores["speaker"]) == {"no"}
+    write_table(study.root / "rd.csv", rd_table(scores, ["toy"], ["a"], metrics, Report()))
+    rd = read_table(study.root / "rd.csv")
+    assert set(rd["point"]) == {"NA", "null"}
+    assert rd[["kbps", "log_mel_distance"]].notna().all(axis=None)
+    text = points_table(rd, metrics, {"toy": "Toy"})
+    assert "| NA " in text and "| null " in text

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from ecc import params
-from ecc.files import atomic_path
 from ecc.report import bd_rate, rd
 from ecc.report.runs import run_table
 from ecc.report.targets import target_table
+from ecc.tables import REPORTED, write_table
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
         }
     Path("reports/ablations").mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        _write(table, Path("reports") / f"{name}.csv")
+        write_table(Path("reports") / f"{name}.csv", table, REPORTED)
 
 
 def _budgets(study: params.Params, codecs: Sequence[str]) -> pd.DataFrame:
@@ -79,13 +79,6 @@ def _budgets(study: params.Params, codecs: Sequence[str]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        # Six digits: enough for any use, few enough that a diff shows no rounding.
-        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,9 @@ import typer
 
 from ecc import params
 from ecc.evaluate.codebooks import code_books
-from ecc.evaluate.coding import read_table
 from ecc.evaluate.diagnostics import diagnose
-from ecc.files import atomic_path
 from ecc.model.weights import ModelError, load_model
+from ecc.tables import REPORTED, read_table, write_table
 
 
 def main(codec: str) -> None:
@@ -35,9 +34,7 @@ def main(codec: str) -> None:
     for name, table in tables.items():
         # A timeline shows speech, which is not versioned with the numbers.
         folder = Path("data" if name == "timeline" else "reports") / "diagnostics" / codec
-        with atomic_path(folder / f"{name}.csv") as path:
-            # Six digits: enough for any use, few enough that a diff shows no rounding.
-            table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+        write_table(folder / f"{name}.csv", table, REPORTED)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from pathlib import Path
 import typer
 
 from ecc import params
-from ecc.evaluate.coding import encode_test_sets, read_table
+from ecc.evaluate.coding import encode_test_sets
+from ecc.tables import read_table
 
 
 def main(codec: str) -> None:

@@ -4,13 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
-import pandas as pd
-
 from ecc import params
 from ecc.files import atomic_path
 from ecc.report import ablations, diagnostics, figures
-from ecc.report.rd import read_table
 from ecc.report.render import render
+from ecc.tables import read_table
 
 REPORTS = Path("reports")
 
@@ -55,7 +53,7 @@ def main() -> None:
             "skip": figures.skip_sweep(tables["skip"]),
             "channels": figures.channel_bits(channels[middle]),
             "timeline": figures.timeline(
-                pd.read_csv(Path("data/diagnostics") / codec / "timeline.csv")
+                read_table(Path("data/diagnostics") / codec / "timeline.csv")
             ),
         }
     # A figure of a test set that no longer takes part must not stay behind.

@@ -6,8 +6,8 @@ from pathlib import Path
 import typer
 
 from ecc import params
-from ecc.evaluate.coding import read_table
 from ecc.evaluate.scores import score_codec
+from ecc.tables import read_table
 
 
 def main(codec: str) -> None:

@@ -5,16 +5,15 @@ import json
 import re
 import struct
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ecc.audio import SAMPLE_RATE, to_int16
 from ecc.codecs.base import Codec, from_int16
 from ecc.errors import CodecUnavailable
 from ecc.speech import read_clip
+from ecc.tables import read_table, records
 
 SPEECH = Path("data/speech")
 
@@ -52,9 +51,7 @@ class Published(Codec):
         if not about["available"]:
             raise CodecUnavailable(f"source {source} could not be reached: {about['reason']}")
         self.version = f"{source} {about['version'][:12]}"
-        table = pd.read_csv(folder / "clips.csv", na_filter=False)
-        rows = cast(list[dict[str, Any]], table.to_dict("records"))
-        clips = {row["clip"]: row for row in rows}
+        clips = {row["clip"]: row for row in records(read_table(folder / "clips.csv"))}
         pattern = re.compile("(.+?)".join(map(re.escape, f"{source}__{reference}".split("{}"))))
         self._decodes = {}
         for name, clip in clips.items():

@@ -12,12 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecc.codecs.ecc import EccCodec
-from ecc.evaluate.coding import read_table
 from ecc.evaluate.diagnostics import empirical_entropy
 from ecc.evaluate.processes import spread
 from ecc.stream import Header
-
-Row = dict[str, Any]
+from ecc.tables import Row, read_table
 
 
 def code_books(streams: Path, workers: int) -> pd.DataFrame:

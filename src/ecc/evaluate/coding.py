@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,8 @@ from ecc.errors import CodecUnavailable
 from ecc.evaluate.processes import spread
 from ecc.files import atomic_path
 from ecc.speech import read_clip
+from ecc.tables import Row, read_table, records, write_table
 
-Row = dict[str, Any]
 PointKey = tuple[str, str]
 """A test set and an operating point."""
 
@@ -36,28 +36,6 @@ STREAM_COLUMNS = [
     "reason",
 ]
 DECODED_COLUMNS = ["test_set", "point", "utterance", "file", "decode_seconds", "reason"]
-TEXT = dict.fromkeys(
-    ("test_set", "point", "utterance", "file", "reason", "clip", "source", "speaker"), str
-)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A table that a stage wrote; names stay text though they look like numbers."""
-    table = pd.read_csv(path, dtype=TEXT, float_precision="round_trip")
-    if "reason" in table:
-        table["reason"] = table["reason"].fillna("")
-    return table
-
-
-def records(table: pd.DataFrame) -> list[Row]:
-    """The rows of `table`, in order."""
-    return cast(list[Row], table.to_dict("records"))
-
-
-def write_table(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Write `rows` as CSV, whole or not at all."""
-    with atomic_path(path) as temporary:
-        pd.DataFrame(rows, columns=list(columns)).to_csv(temporary, index=False)
 
 
 def encode_test_sets(
@@ -279,7 +257,7 @@ def _code_utterances(
             done[row["file"]] = row
             lines.write(json.dumps(row) + "\n")
             lines.flush()
-    write_table(index, [done[job["file"]] for job in jobs], columns)
+    write_table(index, pd.DataFrame([done[job["file"]] for job in jobs], columns=list(columns)))
     journal.unlink()
 
 

@@ -23,15 +23,14 @@ from torch import Tensor
 from ecc.audio import SAMPLE_RATE
 from ecc.codecs.base import codec_class, from_int16
 from ecc.codecs.ecc import EccCodec
-from ecc.evaluate.coding import read_table, records
 from ecc.evaluate.processes import spread
 from ecc.model.entropy import EntropyModel, Estimator
 from ecc.model.rans import CHECK_BITS
 from ecc.model.weights import load_model
 from ecc.speech import read_clip
 from ecc.stream import Header, covered, unpack_chunks
+from ecc.tables import Row, read_table, records
 
-Row = dict[str, Any]
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 

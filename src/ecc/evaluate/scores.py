@@ -17,11 +17,12 @@ import pandas as pd
 from ecc import audio
 from ecc.codecs.base import from_int16
 from ecc.evaluate.alignment import estimate_delay, remove_delay
-from ecc.evaluate.coding import Row, one_line, read_table, records, write_table
+from ecc.evaluate.coding import one_line
 from ecc.evaluate.config import METRICS, MetricName
 from ecc.evaluate.processes import spread
 from ecc.files import atomic_path
 from ecc.speech import read_clip
+from ecc.tables import Row, read_table, records, write_table
 
 Samples = npt.NDArray[np.float32]
 
@@ -122,8 +123,7 @@ def score_codec(
             if found := {key: known[signals][key] for key in current if key in known[signals]}:
                 lines.write(_line(signals, found))
 
-    write_table(
-        out,
+    table = pd.DataFrame(
         [
             {
                 "codec": about["codec"],
@@ -146,12 +146,13 @@ def score_codec(
             }
             for row, pair in zip(rows, pairs, strict=True)
         ],
-        [
+        columns=[
             *("codec", "point", "test_set", "utterance", "speaker", "seconds", "kbps"),
             *("kbps_estimated", "delay", *metrics, *(f"{metric}_reference" for metric in blind)),
             *("encode_seconds", "decode_seconds", "reason"),
         ],
     )
+    write_table(out, table)
 
 
 def survey_point(pairs: Sequence[Row]) -> Row:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ecc.report.rd import read_table
+from ecc.tables import read_table
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ecc.tables import read_table
+
 
 def read(folder: Path) -> dict[str, pd.DataFrame]:
     """The tables of one codec: those of `ecc.evaluate.diagnostics.diagnose`, or `codebooks` of
     `ecc.evaluate.codebooks.code_books`."""
-    text = dict.fromkeys(("test_set", "point", "part"), str)
-    return {path.stem: pd.read_csv(path, dtype=text) for path in sorted(folder.glob("*.csv"))}
+    return {path.stem: read_table(path) for path in sorted(folder.glob("*.csv"))}
 
 
 def sections(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

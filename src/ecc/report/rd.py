@@ -10,14 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecc.report.config import Report
+from ecc.tables import read_table
 
 Array = NDArray[np.float64]
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A table of reports/; only an empty cell is missing, since a point may be called "NA"."""
-    text = dict.fromkeys(("codec", "point", "test_set", "version", "label", "name"), str)
-    return pd.read_csv(path, dtype=text, na_values=[""], keep_default_na=False)
 
 
 class Resamples(NamedTuple):
@@ -109,16 +104,7 @@ def read_scores(folder: Path, codecs: Sequence[str], metrics: Sequence[str]) -> 
     numbers = ["seconds", "kbps", "kbps_estimated", "delay", *metrics]
     numbers += [f"{metric}_reference" for metric in metrics]  # not every metric has it
     numbers += ["encode_seconds", "decode_seconds"]
-    tables = [
-        # Only an empty number is missing: a speaker or a point may be called "NA".
-        pd.read_csv(
-            folder / f"{codec}.csv",
-            dtype=dict.fromkeys(text, str) | dict.fromkeys(numbers, float),
-            keep_default_na=False,
-            na_values={column: ["", "nan", "NaN"] for column in numbers},
-        )
-        for codec in codecs
-    ]
+    tables = [read_table(folder / f"{codec}.csv") for codec in codecs]
     filled = [table for table in tables if len(table)]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=text + numbers)
 

@@ -16,8 +16,8 @@ from safetensors import safe_open
 from ecc.report.bd_rate import bd_rate, pareto
 from ecc.report.config import Report
 from ecc.report.figures import METRIC_LABELS
-from ecc.report.rd import read_table
 from ecc.report.render import average_pivot, markdown, pair_averages, summary_table
+from ecc.tables import read_table
 
 _BLOCK = re.compile(
     r"^<!-- begin: (?P<name>[\w-]+) -->\n.*?^<!-- end: (?P=name) -->$", re.DOTALL | re.MULTILINE
@@ -107,7 +107,7 @@ def trial_table(trials: Path, metrics: Sequence[str]) -> str:
     Changes of params.yaml that are those of all trials stand once, above the table."""
     if not trials.exists():
         return "No trial has been noted yet."
-    table = pd.read_csv(trials, dtype={"trial": str, "changes": str}, keep_default_na=False)
+    table = read_table(trials)
     changes = {str(n): g["changes"].iloc[0].split() for n, g in table.groupby("trial", sort=False)}
     shared = set.intersection(*map(set, changes.values())) if len(changes) > 1 else set()
     own = {name: [c for c in named if c not in shared] for name, named in changes.items()}

@@ -15,8 +15,8 @@ from ecc.report import ablations, diagnostics
 from ecc.report.bd_rate import average_table
 from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Report
 from ecc.report.figures import HIGHEST_KBPS, METRIC_LABELS
-from ecc.report.rd import read_table
 from ecc.report.taxonomy import taxonomy
+from ecc.tables import read_table
 
 TABLES = (
     "rd",

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecc.files import atomic_path
 from ecc.report.bd_rate import pair_table, pareto, quality_at
 from ecc.report.config import Report
 from ecc.report.rd import codec_points, interval, read_scores, resample
+from ecc.tables import REPORTED, write_table
 
 METRICS = ("pesq_wb", "visqol")
 COLUMNS = ["codec", "point", "test_set", "utterance", "speaker", "seconds", "kbps", *METRICS]
@@ -20,8 +20,7 @@ def keep(name: str, scores: pd.DataFrame, runs: Path) -> None:
     """Write the `scores` of one codec, a row for each utterance and point, to `runs` as the run
     `name`."""
     table = scores.assign(codec=name)[COLUMNS]
-    with atomic_path(runs / f"{name}.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    write_table(runs / f"{name}.csv", table, REPORTED)
 
 
 def run_table(
