@@ -38,7 +38,8 @@ class Toy(Codec):
 def workers():
     """Load what the processes of all tests need once, into the server that they are forked from."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ecc.evaluate.metrics"])
+    libraries = ["scipy.signal", "pesq", "pystoi", "onnxruntime", "torchaudio.transforms"]
+    context.set_forkserver_preload(["ecc.evaluate.scores", *libraries])
     with _single_threaded(), ProcessPoolExecutor(1, mp_context=context) as pool:
         pool.submit(int).result()
 

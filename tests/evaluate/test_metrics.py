@@ -1,14 +1,23 @@
 import os
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 from visqol import VisqolApi
 
 from ecc import audio
-from ecc.evaluate.config import LOWER_IS_BETTER, METRICS, MetricName, ScoreConfig
-from ecc.evaluate.metrics import FUNCTIONS, dnsmos, estoi, log_mel_distance, pesq_wb, visqol
+from ecc.evaluate.config import ScoreConfig
+from ecc.evaluate.metrics import (
+    METRICS,
+    dnsmos,
+    estoi,
+    log_mel_distance,
+    missing_package,
+    pesq_wb,
+    speech_seconds,
+    stoi,
+    visqol,
+)
 
 
 def test_the_best_and_something_worse(voice):
@@ -16,12 +25,16 @@ def test_the_best_and_something_worse(voice):
     worse = samples + 0.02 * np.random.default_rng(0).standard_normal(64000).astype(np.float32)
     assert pesq_wb(samples, samples) == pytest.approx(4.64, abs=0.01)
     assert estoi(samples, samples) == pytest.approx(1, abs=1e-6)
+    assert stoi(samples, samples) == pytest.approx(1, abs=1e-6)
+    assert estoi(samples, worse) < stoi(samples, worse)
     # Of identical speech the lattice says 4.5 and more, by the speech; without it 5.0.
     assert 4.3 < visqol(samples, samples) < 4.9
     assert log_mel_distance(samples, samples) == 0
-    for name, metric in FUNCTIONS.items():
-        gain = metric(samples, samples) - metric(samples, worse)
-        assert (-gain if name in LOWER_IS_BETTER else gain) > 0.05
+    for metric in METRICS.values():
+        gain = metric.function(samples, samples) - metric.function(samples, worse)
+        assert (-gain if metric.lower_is_better else gain) > (
+            0.02 if metric.name == "stoi" else 0.05
+        )
 
 
 def test_log_mel_distance_is_in_decibels_and_knows_no_level(voice):
@@ -71,10 +84,35 @@ def test_visqol_conforms_to_googles(decoded, lattice, expected):
 
 def test_scores_are_the_same_every_time(voice):
     noisy = voice(2) + 0.01 * voice(2, seed=5)
-    for metric in FUNCTIONS.values():
-        assert metric(voice(2), noisy) == metric(voice(2), noisy)
+    for metric in METRICS.values():
+        assert metric.function(voice(2), noisy) == metric.function(voice(2), noisy)
 
 
-def test_every_metric_of_the_params_exists():
-    assert set(FUNCTIONS) == set(METRICS) == set(get_args(MetricName))
-    assert set(METRICS) >= {*ScoreConfig().metrics, *LOWER_IS_BETTER}
+def test_speech_is_what_is_loud_enough():
+    noise = np.random.default_rng(0).standard_normal(16000).astype(np.float32)
+    assert speech_seconds(noise) == 1
+    assert speech_seconds(np.concatenate([noise, noise / 50, noise / 1000])) == 2
+    assert speech_seconds(noise / 2000) == 0
+    assert speech_seconds(noise[:319]) == 0
+
+
+def test_an_unknown_metric_is_an_error_that_names_the_others():
+    with pytest.raises(ValueError, match="no metric 'mos'; known are: pesq_wb, visqol, stoi"):
+        ScoreConfig(metrics=("mos",))
+
+
+def test_what_the_docs_say_of_each_metric():
+    table = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    rows = {
+        cells[1]: cells
+        for line in table.splitlines()
+        if line.startswith("| `") and len(cells := [c.strip(" `") for c in line.split("|")]) == 8
+    }
+    assert set(rows) == set(METRICS)
+    for name, metric in METRICS.items():
+        _, _, what, implementation, _, better, hears, _ = rows[name]
+        assert metric.reference in what
+        assert not missing_package(name)
+        assert better == ("less" if metric.lower_is_better else "more")
+        assert hears == ("yes" if metric.hears_reference else "no")
+        assert metric.packages[0].replace("ecc-speech", "ecc.evaluate.metrics") in implementation

@@ -1,6 +1,9 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +11,8 @@ import pytest
 
 from ecc.evaluate import scores
 from ecc.evaluate.coding import decode_streams, encode_test_sets
-from ecc.evaluate.scores import score_codec, score_pair
+from ecc.evaluate.metrics import METRICS
+from ecc.evaluate.scores import DELAY, Job, Signals, score_codec, score_pair
 from ecc.report.config import Report
 from ecc.report.rd import rd_table, read_scores
 from ecc.report.render import points_table
@@ -73,15 +77,20 @@ def test_nothing_is_scored_twice(coded):
     journal = coded.root / "cache" / "toy.jsonl"
     before = journal.read_text()
     lines = before.splitlines()
-    assert len(lines) == 8
+    delays = [line for line in lines if '"delay ' in line]
+    assert len(delays) == 4  # of two points on two test sets
+    assert len(lines) == 8 + len(delays)
     # As a killed run leaves it. A remembered score is believed: one is made a wrong one.
-    entry = json.loads(lines[0])
+    wrong = next(n for n, line in enumerate(lines) if line not in delays)
+    entry = json.loads(lines[wrong])
     (value, key) = min((value, key) for key, value in entry["scores"].items())
     entry["scores"][key] = 4.5678
-    journal.write_text("\n".join([lines[3], json.dumps(entry), lines[1], lines[2][:20]]))
+    expected = [*lines[:wrong], json.dumps(entry), *lines[wrong + 1 :]]
+    others = expected[:wrong] + expected[wrong + 1 :]
+    journal.write_text("\n".join([others[3], json.dumps(entry), others[1], others[2][:20]]))
     again = score(coded)
     after = journal.read_text().splitlines()
-    assert after == [json.dumps(entry), *lines[1:]]
+    assert after == expected
     metrics = ["pesq_wb", "estoi"]
     differences = (again[metrics] - table[metrics]).abs().fillna(0).to_numpy()
     assert np.count_nonzero(differences) == 1
@@ -91,11 +100,11 @@ def test_nothing_is_scored_twice(coded):
 
 
 def entries(path):
-    """What a journal holds: scores by metric and version, by signals."""
+    """What a journal holds but for delays: scores by metric and version, by signals."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     found = {line["signals"]: line["scores"] for line in lines}
     assert len(found) == len(lines)
-    return found
+    return {signals: scores for signals, scores in found.items() if scores.keys() != {DELAY}}
 
 
 def test_a_metric_that_is_added_is_all_that_is_scored(coded):
@@ -123,13 +132,13 @@ def test_equal_decodes_are_scored_once(coded):
 
 
 def test_what_another_codec_was_scored_for_is_known(coded, monkeypatch):
-    def surveyed(work, jobs):
-        assert work is scores.survey_point or not jobs
-        return map(work, jobs)
+    def nothing(work, jobs, *_):
+        assert not jobs
+        return []
 
     table = score(coded, codec="one")
     (coded.root / "cache" / "half.jsonl").write_text('{"signals": "12')
-    monkeypatch.setattr(scores, "spread", lambda work, jobs, *more: surveyed(work, jobs))
+    monkeypatch.setattr(scores, "spread", nothing)
     again = score(coded, codec="other")
     one, other = (coded.root / "cache" / f"{name}.jsonl" for name in ("one", "other"))
     assert one.read_text() == other.read_text()
@@ -140,7 +149,7 @@ def test_what_another_codec_was_scored_for_is_known(coded, monkeypatch):
 def test_references_are_scored_once_by_a_metric_that_hears_no_reference(coded):
     table = score(coded, metrics=("dnsmos", "log_mel_distance"))
     found = entries(coded.root / "cache" / "toy.jsonl").values()
-    assert sorted(map(len, found)) == [1] * 5 + [2] * 8
+    assert sorted(map(len, found)) == [1] * 4 + [2] * 8
     good = table[table["reason"].isna()]
     assert good["dnsmos_reference"].nunique() == 4
     assert good.groupby(["test_set", "utterance"])["dnsmos_reference"].nunique().eq(1).all()
@@ -165,21 +174,86 @@ def test_an_absent_codec_has_an_empty_table(study):
     assert score(study).empty
 
 
+@dataclass(frozen=True)
+class Heard:
+    """A pair that is not read from files."""
+
+    reference: np.ndarray
+    decoded: np.ndarray
+
+    def read(self):
+        return self.reference, self.decoded
+
+
+def result(reference, decoded, metrics=tuple(METRICS)):
+    return score_pair(Job(Signals(Heard(reference, decoded), "digest", 0), metrics))
+
+
+@pytest.mark.parametrize(
+    ("reference", "decoded", "reason"),
+    [
+        ("silence", "speech", "the reference is silent"),
+        ("silence", "silence", "the reference is silent"),
+        ("hush", "speech", "the reference holds 0.00 s of speech, less than 0.5 s"),
+        ("offset", "speech", "the reference holds 0.00 s of speech, less than 0.5 s"),
+        ("snippet", "snippet", "the reference holds 0.00 s of speech, less than 0.5 s"),
+        ("word", "word", "the reference holds 0.18 s of speech, less than 0.5 s"),
+        ("speech", "silence", "the decode is silent"),
+    ],
+)
+def test_what_cannot_be_judged_has_no_score_by_any_metric(voice, reference, decoded, reason):
+    signals = {
+        "speech": voice(2),
+        "silence": np.zeros(32000, np.float32),
+        "hush": np.float32(1e-4) * voice(2),
+        "offset": np.full(32000, 0.5, np.float32),
+        "snippet": voice(2)[:100],
+        "word": voice(2)[8000:14400],
+    }
+    found = result(signals[reference], signals[decoded])
+    assert found.scores == {}
+    assert found.reason == reason
+
+
 def test_a_failed_score_is_left_out_with_its_reason(monkeypatch, voice):
-    signals = {"reference": voice(1), "decoded": np.zeros(16000, np.float32)}
-    monkeypatch.setattr(scores, "_signals", lambda job: tuple(signals.values()))
-    job = {"signals": "", "delay": 0}
-    result = score_pair({**job, "metrics": ["pesq_wb", "visqol"]})
-    assert result["scores"] == {}
-    assert result["reason"] == (
-        "pesq_wb: ValueError: decoded signal is silent; "
-        "visqol: ValueError: decoded signal is silent"
+    def fails(reference, decoded):
+        raise RuntimeError("no\n luck")
+
+    monkeypatch.setitem(METRICS, "stoi", replace(METRICS["stoi"], function=fails))
+    monkeypatch.setitem(METRICS, "estoi", replace(METRICS["estoi"], function=lambda r, d: math.nan))
+    found = result(voice(1), voice(1), ("stoi", "estoi", "log_mel_distance"))
+    assert found.scores == {"log_mel_distance": 0}
+    assert found.reason == (
+        "stoi: RuntimeError: no luck; estoi: ValueError: the score is not finite"
     )
-    signals["reference"] = signals["decoded"] = voice(0.1)
-    result = score_pair({**job, "metrics": ["pesq_wb", "estoi"]})
-    assert result["scores"] == {}
-    assert "pesq_wb: BufferTooShortError" in result["reason"]
-    assert "estoi: RuntimeWarning" in result["reason"]
+
+
+def test_a_metric_whose_package_is_missing_is_nan_with_the_reason(coded, monkeypatch):
+    score(coded, metrics=("stoi", "log_mel_distance"))
+    journal = coded.root / "cache" / "toy.jsonl"
+    before = journal.read_text()
+    there = replace(METRICS["stoi"], packages=("no-such-package", "pystoi"))
+    monkeypatch.setitem(METRICS, "stoi", there)
+    table = score(coded, metrics=("stoi", "log_mel_distance"))
+    assert table["stoi"].isna().all()
+    good = table[table["log_mel_distance"].notna()]
+    assert len(good) == 8
+    assert set(good["reason"]) == {"stoi: no-such-package not installed"}
+    assert journal.read_text() == before  # where it is installed, its scores hold
+
+
+def test_metrics_that_are_not_asked_for_are_not_imported(coded):
+    script = (
+        "import sys; from ecc.evaluate.scores import Job, Pair, Signals, score_pair; "
+        "from ecc.params import load; "
+        "assert not {'torch', 'visqol', 'pesq', 'pystoi', 'onnxruntime', 'scipy'} & {*sys.modules};"
+        "import numpy as np; from ecc.evaluate.metrics import METRICS;"
+        "x = np.random.default_rng(0).standard_normal(32000).astype(np.float32);"
+        "METRICS['stoi'].function(x, x);"
+        "assert 'pystoi' in sys.modules;"
+        "assert not {'torch', 'visqol', 'pesq', 'onnxruntime'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_a_point_called_na_and_a_speaker_called_no_are_in_the_report(study):

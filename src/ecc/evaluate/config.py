@@ -1,38 +1,20 @@
-"""What shapes the evaluation. Kept apart so that reading `params.yaml` imports no metric."""
+"""What shapes the evaluation."""
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ecc.config import Config
-
-MetricName = Literal["pesq_wb", "visqol", "estoi", "dnsmos", "log_mel_distance"]
-
-
-class Metric(NamedTuple):
-    """What the study has to know of a metric.
-
-    `distribution` is the package whose version decides whether an old score still holds.
-    A metric that is not `intrusive` hears the decoded signal alone, so that references have scores
-    too. Of one that is a `distance` less is better.
-    """
-
-    distribution: str
-    intrusive: bool = True
-    distance: bool = False
+from ecc.evaluate.metrics import METRICS
 
 
-METRICS: dict[MetricName, Metric] = {
-    "pesq_wb": Metric("pesq"),
-    "visqol": Metric("visqol-python"),
-    "estoi": Metric("pystoi"),
-    "dnsmos": Metric("speechmos", intrusive=False),
-    "log_mel_distance": Metric("ecc-speech", distance=True),
-}
-LOWER_IS_BETTER: frozenset[str] = frozenset(
-    name for name, metric in METRICS.items() if metric.distance
-)
-"""Metrics that are distances; of all others more is better."""
+def _known(name: str) -> str:
+    if name not in METRICS:
+        raise ValueError(f"no metric {name!r}; known are: {', '.join(METRICS)}")
+    return name
+
+
+MetricName = Annotated[str, AfterValidator(_known)]
 
 
 class ScoreConfig(Config):

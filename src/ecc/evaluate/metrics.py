@@ -1,40 +1,134 @@
 """The metrics: scores of a decoded utterance against its reference.
 
-Each is a function of (reference [T], decoded [T]), both float32 at 16 kHz, and raises what it
-cannot do. What else is to be known of them is in `ecc.evaluate.config.METRICS`.
+Each is a function of (reference [T], decoded [T]), both float32 at 16 kHz, and `@metric` above it
+says all else that the study has to know of it. What a function needs is imported in it, so that
+whoever asks for one metric, or for the name of one, loads no other.
 """
 
+import importlib.metadata
+import os
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
-import torch
-from pesq import pesq
-from pystoi import stoi
-from torchaudio.functional import melscale_fbanks
-from torchaudio.transforms import MelSpectrogram
-from visqol import VisqolApi
 
-from ecc import audio
-from ecc.evaluate.config import MetricName
+from ecc.speech import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    import onnxruntime
+    import torch
+    from torchaudio.transforms import MelSpectrogram
+    from visqol import VisqolApi
 
 Samples = npt.NDArray[np.float32]
+Function = Callable[[Samples, Samples], float]
+
+MIN_SPEECH = 0.5
+"""Seconds of speech that a reference must hold; below it one metric or another has no answer."""
+SPEECH_RANGE = 40.0
+"""dB below its loudest frame to which a reference is speech, as ESTOI has it."""
+SPEECH_FLOOR = -60.0
+"""dBFS below which nothing is speech."""
+SPEECH_FRAME = SAMPLE_RATE // 50
 
 
+@dataclass(frozen=True)
+class Metric:
+    """What the study has to know of a metric."""
+
+    name: str
+    """In `score.metrics` of params.yaml, in tables and in journals."""
+    label: str
+    """What the report calls it; an arrow says that less is better."""
+    function: Function
+    packages: tuple[str, ...]
+    """What it runs on; the version of the first decides whether an old score still holds."""
+    reference: str
+    """Where it is defined."""
+    hears_reference: bool
+    """If not, references are scored too."""
+    lower_is_better: bool
+
+
+METRICS: dict[str, Metric] = {}
+
+
+def metric(
+    label: str,
+    packages: tuple[str, ...],
+    reference: str,
+    hears_reference: bool = True,
+    lower_is_better: bool = False,
+) -> Callable[[Function], Function]:
+    """Enter a function into `METRICS` under its own name."""
+
+    def enter(function: Function) -> Function:
+        name = function.__name__
+        METRICS[name] = Metric(
+            name, label, function, packages, reference, hears_reference, lower_is_better
+        )
+        return function
+
+    return enter
+
+
+def unscorable(reference: Samples, decoded: Samples) -> str:
+    """Why no metric is asked about a pair; "" if there is nothing against it."""
+    if not reference.any():
+        return "the reference is silent"
+    speech = speech_seconds(reference)
+    if speech < MIN_SPEECH:
+        return f"the reference holds {speech:.2f} s of speech, less than {MIN_SPEECH} s"
+    if not decoded.any():
+        return "the decode is silent"
+    return ""
+
+
+def speech_seconds(samples: Samples) -> float:
+    """How much of `samples` [T] is speech, by level alone: frames of 20 ms within `SPEECH_RANGE` of
+    the loudest and above `SPEECH_FLOOR`, without their mean. Noise that is as loud counts too."""
+    frames = samples[: len(samples) // SPEECH_FRAME * SPEECH_FRAME].reshape(-1, SPEECH_FRAME)
+    level = 20 * np.log10(np.maximum(frames.std(axis=1, dtype=np.float64), 1e-10))
+    floor = max(level.max(initial=SPEECH_FLOOR) - SPEECH_RANGE, SPEECH_FLOOR)
+    return int((level > floor).sum()) * SPEECH_FRAME / SAMPLE_RATE
+
+
+@cache
+def version(package: str) -> str | None:
+    """Of an installed package; None if it is not."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def missing_package(name: str) -> str:
+    """Why the metric `name` cannot be computed here; "" if it can."""
+    missing = [package for package in METRICS[name].packages if version(package) is None]
+    return f"{', '.join(missing)} not installed" if missing else ""
+
+
+@metric("PESQ-WB", ("pesq",), "ITU-T P.862.2")
 def pesq_wb(reference: Samples, decoded: Samples) -> float:
     """PESQ, wideband (ITU-T P.862.2), 1.04 to 4.64.
 
     Raises `pesq.PesqError` (too short, no speech found) or ValueError (silent).
     """
+    from pesq import pesq
+
     if not decoded.any():
         raise ValueError("decoded signal is silent")
-    return float(pesq(audio.SAMPLE_RATE, reference, decoded, "wb"))
+    return float(pesq(SAMPLE_RATE, reference, decoded, "wb"))
 
 
+@metric("ViSQOL", ("visqol-python", "ai-edge-litert"), "Chinen et al., 2020")
 def visqol(reference: Samples, decoded: Samples) -> float:
     """ViSQOL v3 in speech mode with the lattice mapping (Chinen et al., 2020), 1 to 5.
 
@@ -43,24 +137,35 @@ def visqol(reference: Samples, decoded: Samples) -> float:
     if not decoded.any():
         raise ValueError("decoded signal is silent")
     result = _visqol().measure_from_arrays(
-        reference.astype(np.float64), decoded.astype(np.float64), audio.SAMPLE_RATE
+        reference.astype(np.float64), decoded.astype(np.float64), SAMPLE_RATE
     )
     return float(result.moslqo)
 
 
+@metric("STOI", ("pystoi",), "Taal et al., 2011")
+def stoi(reference: Samples, decoded: Samples) -> float:
+    """Short-time objective intelligibility (Taal et al., 2011), up to 1.
+
+    Raises RuntimeWarning when there are less than 30 frames of speech.
+    """
+    return _stoi(reference, decoded, extended=False)
+
+
+@metric("ESTOI", ("pystoi",), "Jensen and Taal, 2016")
 def estoi(reference: Samples, decoded: Samples) -> float:
     """Extended short-time objective intelligibility (Jensen and Taal, 2016), up to 1.
 
     Raises RuntimeWarning when there are less than 30 frames of speech.
     """
-    # pystoi adds noise of the size of a rounding error from numpy's global generator.
-    np.random.seed(0)  # noqa: NPY002
-    with warnings.catch_warnings():
-        # Without enough frames pystoi warns and returns 1e-5, which is no score.
-        warnings.simplefilter("error", RuntimeWarning)
-        return float(stoi(reference, decoded, audio.SAMPLE_RATE, extended=True))
+    return _stoi(reference, decoded, extended=True)
 
 
+@metric(
+    "DNSMOS",
+    ("speechmos", "onnxruntime", "torchaudio"),
+    "Reddy et al., 2021",
+    hears_reference=False,
+)
 def dnsmos(reference: Samples, decoded: Samples) -> float:
     """DNSMOS P.808 (Reddy et al., 2021): the MOS that a network expects of `decoded`, 1 to 5.
 
@@ -70,12 +175,14 @@ def dnsmos(reference: Samples, decoded: Samples) -> float:
     """
     if not decoded.any():
         raise ValueError("decoded signal is silent")
+    import torch
+
     window = 144_160
     while len(decoded) < window:
         decoded = np.concatenate([decoded, decoded])
     # By a rounding error speechmos hears seven windows at most, and so do we.
-    count = min(max(1, len(decoded) // audio.SAMPLE_RATE - 9), 7)
-    starts = range(0, count * audio.SAMPLE_RATE, audio.SAMPLE_RATE)
+    count = min(max(1, len(decoded) // SAMPLE_RATE - 9), 7)
+    starts = range(0, count * SAMPLE_RATE, SAMPLE_RATE)
     session, bank = _dnsmos()
     segments = np.stack([decoded[start : start + window - 160] for start in starts])
     spectra = torch.stft(
@@ -94,6 +201,12 @@ def dnsmos(reference: Samples, decoded: Samples) -> float:
     return float(np.mean([session.run(None, {"input_1": window})[0] for window in windows]))
 
 
+@metric(
+    "log-mel distance, dB ↓",
+    ("ecc-speech", "torchaudio"),
+    "mean absolute difference",
+    lower_is_better=True,
+)
 def log_mel_distance(reference: Samples, decoded: Samples) -> float:
     """Mean absolute difference of the log-mel spectrograms, dB, from 0; lower is better.
 
@@ -101,6 +214,8 @@ def log_mel_distance(reference: Samples, decoded: Samples) -> float:
     more than 60 dB below the highest of the reference count as 60 dB below. Raises ValueError
     when `reference` is silent.
     """
+    import torch
+
     power = _mel()(torch.from_numpy(np.stack([reference, decoded])))
     loudest = power[0].max()
     if loudest <= 0:
@@ -109,27 +224,39 @@ def log_mel_distance(reference: Samples, decoded: Samples) -> float:
     return float((level[1] - level[0]).abs().mean())
 
 
-FUNCTIONS: dict[MetricName, Callable[[Samples, Samples], float]] = {
-    "pesq_wb": pesq_wb,
-    "visqol": visqol,
-    "estoi": estoi,
-    "dnsmos": dnsmos,
-    "log_mel_distance": log_mel_distance,
-}
+LOWER_IS_BETTER = frozenset(name for name, metric in METRICS.items() if metric.lower_is_better)
+"""Metrics that are distances; of all others more is better."""
 
 
 @cache
-def _visqol() -> VisqolApi:
+def _visqol() -> "VisqolApi":
+    from visqol import VisqolApi
+
     api = VisqolApi()
-    # Left to itself it chooses the mapping by what is installed, and the two differ more than
-    # codecs do.
-    api.create(mode="speech", use_lattice_model=True)
+    with _quiet():  # TFLite greets
+        # Left to itself it chooses the mapping by what is installed, and the two differ more than
+        # codecs do.
+        api.create(mode="speech", use_lattice_model=True)
     return api
 
 
+def _stoi(reference: Samples, decoded: Samples, extended: bool) -> float:
+    from pystoi import stoi
+
+    # pystoi adds noise of the size of a rounding error from numpy's global generator.
+    np.random.seed(0)  # noqa: NPY002
+    with warnings.catch_warnings():
+        # Without enough frames pystoi warns and returns 1e-5, which is no score.
+        warnings.simplefilter("error", RuntimeWarning)
+        return float(stoi(reference, decoded, SAMPLE_RATE, extended=extended))
+
+
 @cache
-def _dnsmos() -> tuple[onnxruntime.InferenceSession, torch.Tensor]:
+def _dnsmos() -> "tuple[onnxruntime.InferenceSession, torch.Tensor]":
     """The network, [windows, 900, 120] to [windows, 1], and its mel filters [161, 120]."""
+    import onnxruntime
+    from torchaudio.functional import melscale_fbanks
+
     options = onnxruntime.SessionOptions()
     # Its threads are its own: the variables that hold others to one thread do not reach it.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -137,12 +264,26 @@ def _dnsmos() -> tuple[onnxruntime.InferenceSession, torch.Tensor]:
     session = onnxruntime.InferenceSession(model.read_bytes(), options)
     # The bins of a transform of odd length end below half the sample rate: they are every other
     # one of a grid that reaches it.
-    bank = melscale_fbanks(322, 0.0, 8000.0, 120, audio.SAMPLE_RATE, "slaney", "slaney")[::2]
+    bank = melscale_fbanks(322, 0.0, 8000.0, 120, SAMPLE_RATE, "slaney", "slaney")[::2]
     return session, bank
 
 
 @cache
-def _mel() -> MelSpectrogram:
-    return MelSpectrogram(
-        audio.SAMPLE_RATE, n_fft=512, hop_length=160, n_mels=80, mel_scale="slaney"
-    )
+def _mel() -> "MelSpectrogram":
+    from torchaudio.transforms import MelSpectrogram
+
+    return MelSpectrogram(SAMPLE_RATE, n_fft=512, hop_length=160, n_mels=80, mel_scale="slaney")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing that a library writes to stderr itself, past Python, is seen."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.interpolate import Akima1DInterpolator
 
-from ecc.evaluate.config import LOWER_IS_BETTER
+from ecc.evaluate.metrics import LOWER_IS_BETTER
 from ecc.report.config import Report
 from ecc.report.rd import Array, Points, Resamples, codec_points, interval, resample
 

@@ -17,16 +17,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
+from ecc.evaluate.metrics import METRICS
 from ecc.files import atomic_path
 
-METRIC_LABELS = {
-    "pesq_wb": "PESQ-WB",
-    "visqol": "ViSQOL",
-    "estoi": "ESTOI",
-    "dnsmos": "DNSMOS",
-    "log_mel_distance": "log-mel distance, dB ↓",
-}
-"""What tables and figures call a metric; an arrow says that less is better."""
 TRAINING_METRICS = ("distortion", "kbps")
 HIGHEST_KBPS = 17.0
 """Figures of quality over rate end here; what lies above is in the tables."""
@@ -119,7 +112,7 @@ def rd_curves(rd: pd.DataFrame, metrics: Sequence[str], styles: Styles) -> Figur
                 ends = (points[f"{metric}_low"], points[f"{metric}_high"])
                 colour = styles.colours[codec]
                 axes.fill_between(points["kbps"], *ends, color=colour, alpha=0.15, linewidth=0)
-        axes.set_title(METRIC_LABELS.get(metric, metric))
+        axes.set_title(METRICS[metric].label)
         _rate_axis(axes, shown["kbps"])
         if shown["codec"].map(styles.rates).eq("nominal").any():
             axes.set_xlabel("rate (kbps; hollow: nominal)")
@@ -150,7 +143,7 @@ def ablations(table: pd.DataFrame, metrics: Sequence[str]) -> Figure:
             axes.hlines(place, *ends, color=colour, linewidth=1.2)
         axes.axvline(0, color="0.4", linewidth=0.8)
         axes.set_yticks(range(len(names)), names)
-        axes.set_title(METRIC_LABELS.get(metric, metric))
+        axes.set_title(METRICS[metric].label)
         axes.set_xlabel("rate against the full model (%)")
     panels[0].invert_yaxis()
     _legend(figure, panels)

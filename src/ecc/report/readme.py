@@ -13,9 +13,9 @@ from typing import NamedTuple
 import pandas as pd
 from safetensors import safe_open
 
+from ecc.evaluate.metrics import METRICS
 from ecc.report.bd_rate import bd_rate, pareto
 from ecc.report.config import Report
-from ecc.report.figures import METRIC_LABELS
 from ecc.report.render import average_pivot, markdown, pair_averages, summary_table
 from ecc.tables import read_table
 
@@ -129,7 +129,7 @@ def trial_table(trials: Path, metrics: Sequence[str]) -> str:
             found = bd_rate(ours, theirs)
             rate = "n/a" if math.isnan(found.percent) else f"{found.percent:+.1f} %"
             cell = f"{rate}, overlap {100 * found.overlap:.0f} %"
-            row[METRIC_LABELS[metric]] = "–" if base is None else cell.replace("-", "−")
+            row[METRICS[metric].label] = "–" if base is None else cell.replace("-", "−")
         rows.append(row)
         if str(name).startswith("base"):
             base = levels

@@ -10,11 +10,11 @@ import jinja2
 import pandas as pd
 from ruamel.yaml import YAML
 
-from ecc.evaluate.config import LOWER_IS_BETTER
+from ecc.evaluate.metrics import LOWER_IS_BETTER, METRICS
 from ecc.report import ablations, diagnostics
 from ecc.report.bd_rate import average_table
 from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Report
-from ecc.report.figures import HIGHEST_KBPS, METRIC_LABELS
+from ecc.report.figures import HIGHEST_KBPS
 from ecc.report.taxonomy import taxonomy
 from ecc.tables import read_table
 
@@ -29,20 +29,12 @@ TABLES = (
     "absent",
     "failures",
 )
-PACKAGES = (
-    "torch",
-    "torchaudio",
-    "compressai",
-    "numpy",
-    "scipy",
-    "soundfile",
-    "av",
-    "pesq",
-    "visqol-python",
-    "pystoi",
-    "speechmos",
-    "onnxruntime",
-    "pandas",
+PACKAGES = dict.fromkeys(
+    (
+        *("torch", "torchaudio", "compressai", "numpy", "scipy", "soundfile", "av"),
+        *(package for metric in METRICS.values() for package in metric.packages),
+        "pandas",
+    )
 )
 """Packages whose version may change a number of the report."""
 
@@ -77,7 +69,7 @@ def render(
             "points": points_table(rows, metrics, labels),
             "bd_rate": bd_rate_pivot(_of(tables["bd_rate"], name), metrics, labels),
             "matched": [
-                (METRIC_LABELS.get(metric, metric), pivot)
+                (METRICS[metric].label, pivot)
                 for metric in metrics
                 if (pivot := matched_pivot(_of(tables["matched_rate"], name), metric, labels))
             ],
@@ -95,7 +87,7 @@ def render(
     return _template().render(
         config=config,
         label=labels.get(config.codec, config.codec),
-        metrics=[METRIC_LABELS.get(metric, metric) for metric in metrics],
+        metrics=[METRICS[metric].label for metric in metrics],
         test_sets=test_sets,
         averages=average_pivot(tables["bd_rate"], codecs, metrics),
         pairs=pair_pivot(tables["pairs"], metrics, labels),
@@ -165,7 +157,7 @@ def seeds_pivot(bd: pd.DataFrame, metrics: Sequence[str]) -> str:
                 cell = f"{found.mean():+.1f} % ({found.min():+.1f} to {found.max():+.1f})"
             if len(found) < len(seeds):
                 cell += f", {len(found)} of {len(seeds)}"
-            row[METRIC_LABELS.get(metric, metric)] = cell.replace("-", "−")
+            row[METRICS[metric].label] = cell.replace("-", "−")
         rows.append(row)
     return markdown(pd.DataFrame(rows))
 
@@ -179,7 +171,7 @@ def points_table(rd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, 
     }
     for metric in metrics:
         rows = zip(rd[metric], rd[f"{metric}_low"], rd[f"{metric}_high"], strict=True)
-        table[METRIC_LABELS.get(metric, metric)] = pd.Series(
+        table[METRICS[metric].label] = pd.Series(
             [with_interval(*row, digits=2) for row in rows], index=rd.index
         )
     table["failed"] = [f"{a} of {b}" for a, b in zip(rd["failures"], rd["n"], strict=True)]
@@ -189,7 +181,7 @@ def points_table(rd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, 
     scored = [metric for metric in metrics if f"{metric}_reference" in rd]
     if scored and len(rd):
         reference = {
-            METRIC_LABELS.get(metric, metric): _number(rd[f"{metric}_reference"].iloc[0], "{:.2f}")
+            METRICS[metric].label: _number(rd[f"{metric}_reference"].iloc[0], "{:.2f}")
             for metric in scored
         }
         found = pd.concat([pd.DataFrame([{"codec": "the references", **reference}]), found])
@@ -210,7 +202,7 @@ def summary_table(
         table = matched.pivot(index="kbps", columns="codec", values=metric)
         values = {str(codec): dict(column) for codec, column in table.items()}
         better = min if metric in LOWER_IS_BETTER else max
-        named = {"metric": METRIC_LABELS.get(metric, metric)}
+        named = {"metric": METRICS[metric].label}
         for codec in (config.codec, *config.beside):
             if codec in values:
                 cells = {_kbps(rate): _number(values[codec][rate], "{:.2f}") for rate in rates}
@@ -241,7 +233,7 @@ def average_pivot(bd: pd.DataFrame, codecs: pd.DataFrame, metrics: Sequence[str]
     averages = average_table(bd, groups)
     cells = {(row["group"], row["metric"]): _average_cell(row) for _, row in averages.iterrows()}
     rows = [
-        {"against": group, **{METRIC_LABELS.get(m, m): cells[group, m] for m in metrics}}
+        {"against": group, **{METRICS[m].label: cells[group, m] for m in metrics}}
         for group in averages["group"].unique()
     ]
     return markdown(pd.DataFrame(rows))
@@ -262,7 +254,7 @@ def bd_rate_pivot(
     names = list(dict.fromkeys(name for name, _ in cells))
     table = pd.DataFrame(
         {
-            METRIC_LABELS.get(metric, metric): [cells.get((name, metric), "–") for name in names]
+            METRICS[metric].label: [cells.get((name, metric), "–") for name in names]
             for metric in metrics
         }
     )
@@ -306,7 +298,7 @@ def pair_pivot(
     for _, row in pairs[pairs["metric"].isin(metrics)].iterrows():
         key = (*(labels[row[side]] for side in sides), row["test_set"])
         cells = rows.setdefault(key, dict(zip(names, key, strict=True)))
-        cells[METRIC_LABELS.get(row["metric"], row["metric"])] = cell(row)
+        cells[METRICS[row["metric"]].label] = cell(row)
     return markdown(pd.DataFrame(list(rows.values())))
 
 
@@ -319,7 +311,7 @@ def pair_averages(pairs: pd.DataFrame, metrics: Sequence[str], labels: Mapping[s
         for _, row in averages[averages["metric"].isin(metrics)].iterrows():
             key = (labels[codec], labels[row["group"]])
             cells = rows.setdefault(key, dict(zip(("codec", "against"), key, strict=True)))
-            cells[METRIC_LABELS.get(row["metric"], row["metric"])] = _average_cell(row)
+            cells[METRICS[row["metric"]].label] = _average_cell(row)
     return markdown(pd.DataFrame(list(rows.values())))
 
 
@@ -348,7 +340,7 @@ def _goal(
     else:
         rivals = labels.get(target.ahead_of, f"all {target.ahead_of} codecs")
         what, goal = f"lead over {rivals}, below {_kbps(target.below_kbps)}", "ahead"
-    metric = METRIC_LABELS.get(row["metric"], row["metric"])
+    metric = METRICS[row["metric"]].label
     return {"codec": labels[row["codec"]], "what": what, "metric": metric, "goal": goal}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ecc.evaluate.config import LOWER_IS_BETTER
+from ecc.evaluate.metrics import LOWER_IS_BETTER
 from ecc.report.bd_rate import pareto, quality_at
 from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Target
 from ecc.report.rd import Array
