@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from ecc.params import apply_patch
+from ecc.tables import write_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,6 +43,7 @@ def aggregate(tmp_path, monkeypatch, make_scores):
         main()
         return pd.read_csv("reports/rd.csv")
 
+    run.main = main
     return run
 
 
@@ -69,3 +71,24 @@ def test_a_study_without_ablations_keeps_what_came_of_them(aggregate):
     before = Path("reports/ablations/ablation-full/bd_rate.csv").read_text()
     assert set(aggregate("ecc", "opus")["codec"]) == {"ecc", "opus"}
     assert Path("reports/ablations/ablation-full/bd_rate.csv").read_text() == before
+
+
+def test_what_is_the_machines_is_in_tables_of_its_own(aggregate):
+    def tables():
+        paths = [path for path in Path("reports").rglob("*.csv") if path.parent.name != "machine"]
+        return {path: path.read_bytes() for path in paths}
+
+    aggregate("ecc", "ablation-full", "ablation-no-lrp")
+    before = tables()
+    assert len(before) == 12
+    speed = Path("reports/machine/speed.csv").read_text()
+    for path in Path("data/scores").glob("*.csv"):
+        table = pd.read_csv(path)
+        write_table(path, table.assign(encode_seconds=7.0 * table["seconds"]))
+    for path in Path("data/streams").glob("*/codec.json"):
+        about = json.loads(path.read_text()) | {"version": "of another machine"}
+        path.write_text(json.dumps(about))
+    aggregate.main()
+    assert tables() == before
+    assert Path("reports/machine/speed.csv").read_text() != speed
+    assert "of another machine" in Path("reports/machine/versions.csv").read_text()

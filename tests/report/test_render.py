@@ -48,7 +48,7 @@ def write_tables(folder, scores, codecs, test_sets, sources=(), pairs=()):
         "pairs": pair_table(scores, pairs, *arguments),
         "targets": pd.DataFrame(columns=COLUMNS),
         "runs": run_table(scores, folder, *arguments),
-        "codecs": codecs,
+        "codecs": codecs.drop(columns="version"),
         "absent": rate_distortion.absent_table(codecs, sources, test_sets, scores),
         "failures": rate_distortion.failure_table(scores, METRICS),
     }

@@ -113,6 +113,8 @@ def aggregate() -> None:
         "targets",
         "runs",
         "codecs",
+        "machine/speed",
+        "machine/versions",
         "absent",
         "failures",
     ):
@@ -122,6 +124,7 @@ def aggregate() -> None:
 
 def report() -> None:
     put("reports/report.md", digest("reports/rd.csv", "reports/diagnostics", "reports/training"))
+    put("reports/machine.md", digest("reports/machine"))
     put("reports/figures/rd.png", digest("reports/rd.csv"))
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from ecc import params
 from ecc.report import bd_rate, rd
+from ecc.report.machine import speed_table, version_table
 from ecc.report.runs import run_table
 from ecc.report.targets import target_table
 from ecc.tables import REPORTED, write_table
@@ -40,7 +41,9 @@ def main() -> None:
     tables |= {
         "targets": target_table(targets, test_sets, tables["rd"], saved, kinds),
         "runs": run_table(scores, Path("reports/runs"), test_sets, metrics, config),
-        "codecs": codecs.drop(columns="reason"),
+        "codecs": codecs.drop(columns=["reason", "version"]),
+        "machine/speed": speed_table(scores, codecs, test_sets),
+        "machine/versions": version_table(codecs),
         "absent": rd.absent_table(every, sources, test_sets, scores),
         "failures": rd.failure_table(scores, metrics),
     }

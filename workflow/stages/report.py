@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ecc import params
 from ecc.files import atomic_path
-from ecc.report import ablations, diagnostics, figures
+from ecc.report import ablations, diagnostics, figures, machine
 from ecc.report.render import render
 from ecc.tables import read_table
 
@@ -14,7 +14,7 @@ REPORTS = Path("reports")
 
 
 def main() -> None:
-    """Write reports/figures/*.png and reports/report.md."""
+    """Write reports/figures/*.png, reports/report.md and reports/machine.md."""
     study = params.load()
     metrics, kinds = study.score.metrics, study.kinds()
     codecs, rd = read_table(REPORTS / "codecs.csv"), read_table(REPORTS / "rd.csv")
@@ -65,8 +65,9 @@ def main() -> None:
     sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
     parameters = study.model_dump(mode="json", include={"codec", "train", "models"})
     text = render(REPORTS, sources, study.score.metrics, study.report, parameters)
-    with atomic_path(REPORTS / "report.md") as path:
-        path.write_text(text, encoding="utf-8")
+    for name, content in (("report", text), ("machine", machine.page(REPORTS))):
+        with atomic_path(REPORTS / f"{name}.md") as path:
+            path.write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -135,8 +135,7 @@ def with_rate(codecs: pd.DataFrame) -> list[str]:
 def mark_rates(table: pd.DataFrame, codecs: pd.DataFrame) -> pd.DataFrame:
     """`table` with a column `rate`: measured, nominal or none, as of the row's codec or anchor.
 
-    Only what was measured comes with a time of computing: columns `rtf_*` are emptied elsewhere,
-    and where there is no rate, so are columns `kbps*`.
+    Where there is no rate, columns `kbps*` are emptied.
     """
     named = table.columns.intersection(["codec", "anchor"])
     rates = pd.Series("measured", index=table.index)
@@ -144,7 +143,6 @@ def mark_rates(table: pd.DataFrame, codecs: pd.DataFrame) -> pd.DataFrame:
         of_rate = codecs.loc[codecs["rate"] == rate, "codec"]
         rates[table[named].isin(list(of_rate)).any(axis=1)] = rate
     table = table.assign(rate=rates)
-    table.loc[rates != "measured", table.columns.str.startswith("rtf_")] = np.nan
     table.loc[rates == "none", table.columns.str.startswith("kbps")] = np.nan
     return table
 
@@ -184,9 +182,9 @@ def rd_table(
 ) -> pd.DataFrame:
     """One row for each test set, codec and point, in this order, points by rising rate.
 
-    `n` counts utterances, `failures` those of them with a missing score or stream; `rtf_*` are
-    seconds of computing for a second of speech. `<metric>_reference`, the mean over the test
-    set's references, is there for a metric that scores them.
+    `n` counts utterances, `failures` those of them with a missing score or stream.
+    `<metric>_reference`, the mean over the test set's references, is there for a metric that
+    scores them.
     """
     rows = []
     references = [
@@ -226,14 +224,10 @@ def rd_table(
                     row[f"{metric}_high"] = ends[metric][1][number]
                 row |= {name: of_references[name] for name in references}
                 row["failures"] = int(_failed(of_point, metrics).sum())
-                for step in ("encode", "decode"):
-                    row[f"rtf_{step}"] = _per_second(
-                        of_point[f"{step}_seconds"], of_point["seconds"]
-                    )
                 rows.append(row)
     intervals = [f"{metric}{end}" for metric in metrics for end in ("", "_low", "_high")]
     columns = ["codec", "point", "test_set", "n", "speakers", "kbps", "kbps_estimated"]
-    columns += [*intervals, *references, "failures", "rtf_encode", "rtf_decode"]
+    columns += [*intervals, *references, "failures"]
     return pd.DataFrame(rows, columns=columns)
 
 

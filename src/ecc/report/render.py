@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,6 @@ TABLES = (
     "absent",
     "failures",
 )
-PACKAGES = dict.fromkeys(
-    (
-        *("torch", "torchaudio", "compressai", "numpy", "scipy", "soundfile", "av"),
-        *(package for metric in METRICS.values() for package in metric.packages),
-        "pandas",
-    )
-)
-"""Packages whose version may change a number of the report."""
 
 
 def render(
@@ -88,6 +79,7 @@ def render(
         config=config,
         label=labels.get(config.codec, config.codec),
         metrics=[METRICS[metric].label for metric in metrics],
+        definitions=[f"{METRICS[m].label} ({METRICS[m].reference})" for m in metrics],
         test_sets=test_sets,
         averages=average_pivot(tables["bd_rate"], codecs, metrics),
         pairs=pair_pivot(tables["pairs"], metrics, labels),
@@ -115,9 +107,8 @@ def render(
         scored=int(rd["n"].sum()),
         failed=int(rd["failures"].sum()),
         sources=source_table(sources),
-        codecs=markdown(ran[["codec", "label", "kind", "rate", "version"]]),
+        codecs=markdown(ran[["codec", "label", "kind", "rate"]]),
         taxonomy=markdown(taxonomy()),
-        packages=markdown(_packages()),
         parameters=_yaml(parameters),
     )
 
@@ -167,7 +158,7 @@ def points_table(rd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, 
     table: dict[str, Any] = {
         "codec": rd["codec"].map(labels),
         "point": rd["point"],
-        "kbps": rd["kbps"].map(lambda value: _number(value, "{:.2f}")),
+        "kbps": rd["kbps"].map(lambda value: number(value, "{:.2f}")),
     }
     for metric in metrics:
         rows = zip(rd[metric], rd[f"{metric}_low"], rd[f"{metric}_high"], strict=True)
@@ -175,13 +166,11 @@ def points_table(rd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, 
             [with_interval(*row, digits=2) for row in rows], index=rd.index
         )
     table["failed"] = [f"{a} of {b}" for a, b in zip(rd["failures"], rd["n"], strict=True)]
-    for step in ("encode", "decode"):
-        table[f"{step}, s/s"] = rd[f"rtf_{step}"].map(lambda value: _number(value, "{:.3g}"))
     found = pd.DataFrame(table)
     scored = [metric for metric in metrics if f"{metric}_reference" in rd]
     if scored and len(rd):
         reference = {
-            METRICS[metric].label: _number(rd[f"{metric}_reference"].iloc[0], "{:.2f}")
+            METRICS[metric].label: number(rd[f"{metric}_reference"].iloc[0], "{:.2f}")
             for metric in scored
         }
         found = pd.concat([pd.DataFrame([{"codec": "the references", **reference}]), found])
@@ -205,7 +194,7 @@ def summary_table(
         named = {"metric": METRICS[metric].label}
         for codec in (config.codec, *config.beside):
             if codec in values:
-                cells = {_kbps(rate): _number(values[codec][rate], "{:.2f}") for rate in rates}
+                cells = {_kbps(rate): number(values[codec][rate], "{:.2f}") for rate in rates}
                 rows.append({**named, "codec": labels[codec], **cells})
         cells = {}
         for rate in rates:
@@ -240,7 +229,7 @@ def average_pivot(bd: pd.DataFrame, codecs: pd.DataFrame, metrics: Sequence[str]
 
 
 def _average_cell(row: pd.Series) -> str:
-    mean = _number(row["bd_rate"], "{:+.1f} %").replace("-", "−")
+    mean = number(row["bd_rate"], "{:+.1f} %").replace("-", "−")
     return f"{mean} ({row['given']} of {row['compared']})"
 
 
@@ -412,13 +401,14 @@ def source_table(sources: Sequence[Mapping[str, Any]]) -> str:
 
 def with_interval(value: float, low: float, high: float, digits: int) -> str:
     """ "1.23 [1.10, 1.31]"; the interval is left out, or all a dash, where it is NaN."""
-    number = f"{{:.{digits}f}}"
+    form = f"{{:.{digits}f}}"
     if pd.isna(low) or pd.isna(high):
-        return _number(value, number)
-    return f"{_number(value, number)} [{number.format(low)}, {number.format(high)}]"
+        return number(value, form)
+    return f"{number(value, form)} [{form.format(low)}, {form.format(high)}]"
 
 
-def _number(value: float, form: str) -> str:
+def number(value: float, form: str) -> str:
+    """`value` in the format `form`, or a dash for a missing one."""
     return "–" if pd.isna(value) else form.format(value)
 
 
@@ -437,16 +427,6 @@ def markdown(table: pd.DataFrame) -> str:
     cells = table.astype(object).where(table.notna(), "–").astype(str)
     cells = cells.replace({r"\|": r"\\|", r"\s+": " "}, regex=True)
     return cells.to_markdown(index=False, disable_numparse=True)
-
-
-def _packages() -> pd.DataFrame:
-    rows = []
-    for package in PACKAGES:
-        try:
-            rows.append({"package": package, "version": version(package)})
-        except PackageNotFoundError:
-            rows.append({"package": package, "version": "not installed"})
-    return pd.DataFrame(rows)
 
 
 def _yaml(parameters: Mapping[str, Any]) -> str:

@@ -1,0 +1,104 @@
+"""What is the machine's in the results: how long coding took there, and what software did it.
+
+It is kept apart, in reports/machine/ and reports/machine.md, so that all other tables and pages of
+a study that is run again elsewhere can be compared with what they were.
+"""
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pandas as pd
+
+from ecc.evaluate.metrics import METRICS
+from ecc.report.render import markdown, number
+from ecc.tables import read_table
+
+PACKAGES = dict.fromkeys(
+    (
+        *("torch", "torchaudio", "compressai", "numpy", "scipy", "soundfile", "av"),
+        *(package for metric in METRICS.values() for package in metric.packages),
+        "pandas",
+    )
+)
+"""Packages whose version may change a number of the report."""
+STEPS = ("encode", "decode")
+
+
+def speed_table(
+    scores: pd.DataFrame, codecs: pd.DataFrame, test_sets: Sequence[str]
+) -> pd.DataFrame:
+    """Seconds of computing for a second of speech, `rtf_*`: a row for each test set, codec and
+    point. Of `codecs` (see `ecc.report.rd.read_codecs`) only those whose rate was measured coded
+    anything here."""
+    rows = []
+    for test_set in test_sets:
+        for codec in codecs.loc[codecs["rate"] == "measured", "codec"]:
+            ours = scores[(scores["test_set"] == test_set) & (scores["codec"] == codec)]
+            for point, rows_of_point in ours.groupby("point", sort=False):
+                row = {"codec": codec, "point": point, "test_set": test_set}
+                for step in STEPS:
+                    seconds = rows_of_point[f"{step}_seconds"]
+                    of_speech = rows_of_point.loc[seconds.notna(), "seconds"].sum()
+                    row[f"rtf_{step}"] = seconds.sum() / of_speech if of_speech else None
+                rows.append(row)
+    return pd.DataFrame(
+        rows, columns=["codec", "point", "test_set", *(f"rtf_{step}" for step in STEPS)]
+    )
+
+
+def version_table(codecs: pd.DataFrame) -> pd.DataFrame:
+    """Versions of the `codecs` that could run here, and of `PACKAGES`: columns kind, name and
+    version."""
+    rows = [
+        {"kind": "codec", "name": codec["codec"], "version": codec["version"]}
+        for _, codec in codecs[codecs["available"].astype(bool)].iterrows()
+    ]
+    for package in PACKAGES:
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            found = "not installed"
+        rows.append({"kind": "package", "name": package, "version": found})
+    return pd.DataFrame(rows, columns=["kind", "name", "version"])
+
+
+def page(reports: Path) -> str:
+    """Text of reports/machine.md on the tables in reports/machine/.
+
+    Raises `FileNotFoundError` when one is missing.
+    """
+    codecs = read_table(reports / "codecs.csv")
+    labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
+    speed, versions = (
+        read_table(reports / "machine" / f"{name}.csv") for name in ("speed", "versions")
+    )
+    of_codecs, of_packages = (versions[versions["kind"] == kind] for kind in ("codec", "package"))
+    speeds = pd.DataFrame(
+        {
+            "test set": speed["test_set"],
+            "codec": speed["codec"].map(labels),
+            "point": speed["point"],
+            **{
+                f"{step}, s/s": [number(value, "{:.3g}") for value in speed[f"rtf_{step}"]]
+                for step in STEPS
+            },
+        }
+    )
+    sections = {
+        "Codecs": pd.DataFrame(
+            {"codec": of_codecs["name"].map(labels), "version": of_codecs["version"]}
+        ),
+        "Packages": of_packages[["name", "version"]].rename(columns={"name": "package"}),
+        "Speed": speeds,
+    }
+    text = [
+        "# The machine that ran the study",
+        "How long coding took there and what software did it: what the other tables and pages of "
+        "`reports/` leave out, so that they are the same wherever the study runs.",
+        "Speed is seconds of computing for a second of speech (s/s), in processes of one thread "
+        "each, with whatever else the machine was doing.",
+    ]
+    for title, table in sections.items():
+        text += [f"## {title}", markdown(table) or "Nothing."]
+    return "\n\n".join(text) + "\n"
