@@ -13,7 +13,7 @@ from ecc.audio import (
     SAMPLE_RATE,
     AudioError,
     decode,
-    open_recording,
+    open_audio,
     read,
     resample,
     resample_blocks,
@@ -65,7 +65,7 @@ def test_reads_and_resamples_in_blocks(tmp_path, monkeypatch):
     whole = read(path)
     monkeypatch.setattr(audio, "BLOCK", 1000)
     with path.open("rb") as file:
-        recording = open_recording(file, "a.flac")
+        recording = open_audio(file, "a.flac")
         assert (recording.rate, recording.channels) == (44100, 2)
         assert {len(block) for block in recording.mono()} == {1000, 100}
     np.testing.assert_allclose(read(path), whole, rtol=0, atol=1e-6)
@@ -131,7 +131,7 @@ def test_decodes_what_only_ffmpeg_knows():
     assert rate == 48000
     delay = np.argmax(np.correlate(samples, sine(440, 48000)[:40000], "valid"))
     assert np.abs(2 * samples[delay:][:30000] - sine(440, 48000)[:30000])[3000:].max() < 0.05
-    resampled = open_recording(io.BytesIO(file.getvalue()), "a.m4a").speech()
+    resampled = open_audio(io.BytesIO(file.getvalue()), "a.m4a").speech()
     np.testing.assert_allclose(resampled, resample(samples, 48000), rtol=0, atol=1e-6)
 
 

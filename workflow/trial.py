@@ -18,7 +18,7 @@ import typer
 from ruamel.yaml import YAML
 
 from ecc import params
-from ecc.codecs.base import CodecConfig
+from ecc.codecs.base import CodecEntry
 from ecc.data.corpus import sample
 from ecc.evaluate.coding import decode_streams, encode_test_sets
 from ecc.evaluate.scores import score_codec
@@ -65,7 +65,7 @@ def main(
         f"{lmbda:g}": {"model": str(run.weights), "level": level}
         for level, lmbda in enumerate(config.lmbda)
     }
-    trial = CodecConfig.model_validate(
+    trial = CodecEntry.model_validate(
         {"class": "ecc.codecs.ecc:EccCodec", "label": name, "points": points}
     )
     test_sets = {TEST_SET: sample(read_table(run.manifest), study.test_sets[TEST_SET])}

@@ -31,7 +31,7 @@ class AudioError(ValueError):
 
 
 @dataclass(frozen=True)
-class Recording:
+class AudioFile:
     """An audio file, open for reading once from its beginning to its end."""
 
     name: str
@@ -59,7 +59,7 @@ class Recording:
         return np.concatenate([*resample_blocks(self.mono(), self.rate)])
 
 
-def open_recording(file: BinaryIO, name: str) -> Recording:
+def open_audio(file: BinaryIO, name: str) -> AudioFile:
     """An audio file, of which the end need not be read before the beginning is used.
 
     Reads what libsndfile reads (wav, flac, ogg, opus, mp3, ...), raw G.722 (`.g722`), and through
@@ -85,7 +85,7 @@ def open_recording(file: BinaryIO, name: str) -> Recording:
             recording = _open_ffmpeg(file, name, reason=error.error_string)
         else:
             frames = _read_soundfile(sound, name)
-            recording = Recording(name, sound.samplerate, sound.channels, frames)
+            recording = AudioFile(name, sound.samplerate, sound.channels, frames)
     if recording.rate != SAMPLE_RATE:
         common = math.gcd(recording.rate, SAMPLE_RATE)
         size = recording.rate // common * (SAMPLE_RATE // common)
@@ -101,7 +101,7 @@ def read(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
     """
     try:
         with Path(path).open("rb") as file:
-            return open_recording(file, str(path)).speech()
+            return open_audio(file, str(path)).speech()
     except OSError as error:
         raise AudioError(f"{path}: {error.strerror}") from None
 
@@ -146,7 +146,7 @@ def decode(data: bytes, name: str) -> tuple[npt.NDArray[np.float32], int]:
     `name` tells raw G.722 by its suffix and stands in the message of an `AudioError`.
     Channels are averaged.
     """
-    recording = open_recording(io.BytesIO(data), name)
+    recording = open_audio(io.BytesIO(data), name)
     return np.concatenate([*recording.mono()]), recording.rate
 
 
@@ -164,7 +164,7 @@ def _read_soundfile(sound: soundfile.SoundFile, name: str) -> Iterator[npt.NDArr
 
 def _open_ffmpeg(
     file: BinaryIO, name: str, format: str | None = None, reason: str = "no frames"
-) -> Recording:
+) -> AudioFile:
     """Open what FFmpeg reads; `reason` is why others could not, if it cannot either."""
     import av
 
@@ -187,7 +187,7 @@ def _open_ffmpeg(
         except av.FFmpegError as error:
             raise _no_audio(name, str(error.strerror)) from None
 
-    return Recording(name, rate, layout.nb_channels, frames())
+    return AudioFile(name, rate, layout.nb_channels, frames())
 
 
 def resample(

@@ -97,7 +97,7 @@ def encode(
 
     def work(source: str, target: str, progress: "Progress") -> None:
         with _open(source) as file:
-            recording = audio.open_recording(file, _name(source, "input"))
+            recording = audio.open_audio(file, _name(source, "input"))
             if recording.channels > 1:
                 _say(f"{recording.name}: {recording.channels} channels are averaged")
             samples = recording.speech()

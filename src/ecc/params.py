@@ -53,7 +53,7 @@ class Params(Config):
     train: TrainConfig
     models: Annotated[dict[Name, ModelConfig], Field(min_length=1)]
     token_models: dict[Name, TokenModelConfig] = Field(default_factory=dict)
-    codecs: dict[Name, base.CodecConfig]
+    codecs: dict[Name, base.CodecEntry]
     score: ScoreConfig
     report: Report
 

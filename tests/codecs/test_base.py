@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ecc.audio import to_int16
 from ecc.codecs.base import (
-    CodecConfig,
+    CodecEntry,
     find_program,
     from_int16,
     join_packets,
@@ -118,7 +118,7 @@ def test_a_failing_program_gives_its_last_words():
 
 
 def test_points_of_a_variant_are_the_levels_of_its_models():
-    config = CodecConfig(**{"class": "a.b:C", "label": "C", "variant": "ecc"})
+    config = CodecEntry(**{"class": "a.b:C", "label": "C", "variant": "ecc"})
     models = {"one": ("ecc", 1), "rvq-1": ("rvq", 3), "many": ("ecc", 11)}
     one, many = (f"data/models/ecc/{name}.safetensors" for name in ("one", "many"))
     points = config.resolve_points(models)
@@ -127,19 +127,19 @@ def test_points_of_a_variant_are_the_levels_of_its_models():
     }
     assert list(points) == ["one", *(f"many.{level}" for level in range(11))]
     for name in points:  # a point also names a folder
-        CodecConfig(**{"class": "a.b:C", "label": "C", "points": {name: {}}})
+        CodecEntry(**{"class": "a.b:C", "label": "C", "points": {name: {}}})
 
 
 def test_a_codec_is_conventional_unless_it_says_else():
     entry = {"class": "a.b:C", "label": "C", "points": {"6k": {}}}
-    assert CodecConfig(**entry).kind == "conventional"
-    assert CodecConfig(**entry, kind="neural").kind == "neural"
+    assert CodecEntry(**entry).kind == "conventional"
+    assert CodecEntry(**entry, kind="neural").kind == "neural"
     with pytest.raises(ValidationError, match="kind"):
-        CodecConfig(**entry, kind="own")
+        CodecEntry(**entry, kind="own")
 
 
 def test_points_of_others_stay_what_they_are():
-    config = CodecConfig(**{"class": "a.b:C", "label": "C", "points": {"6k": {"bitrate": 6000}}})
+    config = CodecEntry(**{"class": "a.b:C", "label": "C", "points": {"6k": {"bitrate": 6000}}})
     assert config.resolve_points({"ecc": ("ecc", 8)}) == {"6k": {"bitrate": 6000}}
 
 
@@ -155,4 +155,4 @@ def test_points_of_others_stay_what_they_are():
 )
 def test_a_wrong_entry_is_refused(wrong):
     with pytest.raises(ValidationError):
-        CodecConfig(**{"class": "a.b:C", "label": "C", **wrong})
+        CodecEntry(**{"class": "a.b:C", "label": "C", **wrong})

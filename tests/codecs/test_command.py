@@ -7,7 +7,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecc.codecs.base import CodecConfig, load_codec
+from ecc.codecs.base import CodecEntry, load_codec
 from ecc.codecs.command import Command, _run, _words
 from ecc.errors import CodecUnavailable
 
@@ -57,7 +57,7 @@ def test_there_and_back(program, voice):
 def test_it_is_an_entry_of_the_params(program, voice):
     points = {"only": {way: f"{program} {way} 255 {{input}} {{output}}" for way in WAYS}}
     entry = {"class": "ecc.codecs.command:Command", "label": "Toy", "points": points}
-    config = CodecConfig(**entry)
+    config = CodecEntry(**entry)
     codec = load_codec(config.class_, config.resolve_points({})["only"])
     assert len(codec.encode(voice(0.5))) == 8000
 

@@ -124,7 +124,7 @@ def test_through_files_and_scores_like_any_codec(demo, tmp_path):
     _, table = demo
     entry = {"source": "demo", "reference": "target__{}", "kbps": 1.5}
     points = {"1k": entry | {"decoded": "a__{}"}, "3k": entry | {"decoded": "b__{}_decoded"}}
-    config = params.base.CodecConfig(
+    config = params.base.CodecEntry(
         **{"class": "ecc.codecs.published:Published", "label": "Demo", "points": points}
     )
     test_sets = {"demo": table[table["split"] == "test"]}

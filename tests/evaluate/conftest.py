@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ecc.audio import to_int16
-from ecc.codecs.base import CodecConfig
+from ecc.codecs.base import CodecEntry
 from ecc.evaluate.processes import _single_threaded
 
 # Quantizes to 8 bits behind a delay of 25 samples; refuses what is very short.
@@ -56,7 +56,7 @@ class Study:
     def config(self):
         """The toy's entry of `codecs`."""
         points = {"fine": {"step": 1 / 127}, "coarse": {"step": 1 / 10}}
-        return CodecConfig(**{"class": f"{self.module}:Toy", "label": "Toy", "points": points})
+        return CodecEntry(**{"class": f"{self.module}:Toy", "label": "Toy", "points": points})
 
 
 @pytest.fixture

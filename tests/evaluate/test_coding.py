@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ecc import audio
-from ecc.codecs.base import CodecConfig
+from ecc.codecs.base import CodecEntry
 from ecc.evaluate.coding import decode_streams, encode_test_sets
 from ecc.tables import read_table
 
@@ -171,7 +171,7 @@ def test_a_wrong_class_is_an_error(study):
 
 
 def test_a_variant_has_models_for_points():
-    config = CodecConfig(**{"class": "a:B", "label": "B", "variant": "v"})
+    config = CodecEntry(**{"class": "a:B", "label": "B", "variant": "v"})
     assert list(config.resolve_points({"v-1": ("v", 1), "w-1": ("w", 1)})) == ["v-1"]
     assert list(config.resolve_points({"v": ("v", 2)})) == ["v.0", "v.1"]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from model.conftest import raw_codec
 
 from ecc.audio import to_int16
-from ecc.codecs.base import CodecConfig, from_int16
+from ecc.codecs.base import CodecEntry, from_int16
 from ecc.codecs.ecc import EccCodec
 from ecc.evaluate import diagnostics
 from ecc.evaluate.coding import encode_test_sets
@@ -63,7 +63,7 @@ def study(tmp_path_factory, model, voice):
             "samples": lengths,
         }
     )
-    config = CodecConfig(**{"class": "ecc.codecs.ecc:EccCodec", "label": "ECC", "variant": "x"})
+    config = CodecEntry(**{"class": "ecc.codecs.ecc:EccCodec", "label": "ECC", "variant": "x"})
     points = {f"p{level}": {"model": str(model), "level": level} for level in POINTS}
     encode_test_sets("ecc", config, points, {"a": table}, root / "speech", root / "streams", "", 1)
     return Study(model, root / "speech", root / "streams", table)
@@ -110,7 +110,7 @@ def test_an_utterance_says_what_its_stream_says(study):
     row = records(read_table(study.streams / "index.csv"))[-1]
     stream = study.streams / row["file"]
     clip = records(study.clips)[-1]
-    found = diagnostics.take_apart(
+    found = diagnostics.inspect_stream(
         {
             "model": str(study.model),
             "stream": str(stream),
@@ -129,7 +129,7 @@ def test_an_utterance_says_what_its_stream_says(study):
     assert found.exact.bits == found.sweep[12].bits < found.sweep[0].bits
     samples = from_int16(read_clip(study.speech, clip))
     assert found.exact.bits == pytest.approx(codec.encode_estimated(samples)[1])
-    (y,) = codec.codec.latents(torch.from_numpy(samples), POINTS[-1])
+    (y,) = codec.codec.analyse_chunks(torch.from_numpy(samples), POINTS[-1])
     assert found.exact.error == pytest.approx(float((latent.y_hat - y).square().sum()))
     lost = found.exact.lost
     assert 0 < lost.sum() < found.exact.skipped.sum()

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from ecc.codecs.base import CodecConfig
+from ecc.codecs.base import CodecEntry
 from ecc.evaluate.coding import decode_streams, encode_test_sets
 from ecc.evaluate.scores import score_codec
 
@@ -38,7 +38,7 @@ def test_the_examples_are_encoded_decoded_and_scored(study, monkeypatch, name, k
     (source,) = examples("python")
     (study.root / "my_codec.py").write_text(source)
     monkeypatch.chdir(study.root)
-    config = CodecConfig(**ENTRIES[name])
+    config = CodecEntry(**ENTRIES[name])
     streams, decoded, speech = (study.root / part for part in ("streams", "decoded", "speech"))
     sets = {"a": study.test_sets["a"]}
     points = config.resolve_points({})

@@ -84,7 +84,7 @@ def regenerate(voice: Voice, folder: Path) -> None:
         codec = EccCodec(path, level)
         stream = codec.encode(samples)
         (FOLDER / f"{name}.ecc").write_bytes(stream)
-        for number, y in enumerate(codec.codec.latents(torch.from_numpy(samples), level)):
+        for number, y in enumerate(codec.codec.analyse_chunks(torch.from_numpy(samples), level)):
             latents[f"{name}.{number}"] = y[0].float().numpy()
         record[name] = {
             "samples": len(samples),

@@ -80,10 +80,10 @@ def local_codec() -> ECC:
 def test_chunks_join_as_if_coded_at_once(monkeypatch):
     codec = local_codec()
     x = speech(200 * STEP)
-    whole = torch.cat(list(codec.latents(x, 1)), dim=1)
+    whole = torch.cat(list(codec.analyse_chunks(x, 1)), dim=1)
     (at_once,) = codec.synthesise_chunks([whole], len(x), 1)
     monkeypatch.setattr("ecc.model.codec.CHUNK_FRAMES", 64)
-    parts = list(codec.latents(x, 1))
+    parts = list(codec.analyse_chunks(x, 1))
     assert [part.shape[1] for part in parts] == [64, 64, 64, 8]
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=1e-4, rtol=1e-4)
     joined = torch.cat(list(codec.synthesise_chunks(parts, len(x), 1)))
@@ -96,7 +96,7 @@ def test_a_missing_chunk_is_silent_and_the_others_are_as_they_were(monkeypatch, 
     codec = local_codec()
     monkeypatch.setattr("ecc.model.codec.CHUNK_FRAMES", 64)
     x = speech(200 * STEP - 7)
-    latents = list(codec.latents(x, 0))
+    latents = list(codec.analyse_chunks(x, 0))
     whole = list(codec.synthesise_chunks(latents, len(x), 0))
     kept = [None if i in missing else latent for i, latent in enumerate(latents)]
     parts = list(codec.synthesise_chunks(kept, len(x), 0))
@@ -117,7 +117,7 @@ def test_a_missing_chunk_is_silent_and_the_others_are_as_they_were(monkeypatch, 
 def test_nothing_before_a_gap_sounds_behind_it(monkeypatch):
     codec = local_codec()
     monkeypatch.setattr("ecc.model.codec.CHUNK_FRAMES", 64)
-    first, _, third, *_ = codec.latents(speech(192 * STEP), 0)
+    first, _, third, *_ = codec.analyse_chunks(speech(192 * STEP), 0)
     with_first = list(codec.synthesise_chunks([first, None, third], 192 * STEP, 0))
     without = list(codec.synthesise_chunks([None, None, third], 192 * STEP, 0))
     assert torch.equal(with_first[2], without[2])
@@ -140,7 +140,7 @@ def test_latents_are_read_one_at_a_time(monkeypatch):
 
 def test_levels_share_the_networks_and_differ_in_what_they_code():
     x = speech(64 * STEP)
-    latents = [torch.cat(list(CODEC.latents(x, level)), dim=1) for level in range(LEVELS)]
+    latents = [torch.cat(list(CODEC.analyse_chunks(x, level)), dim=1) for level in range(LEVELS)]
     assert not torch.equal(latents[0], latents[1])
     y_hat = latents[0].float()
     one, other = (CODEC.transform.synthesise(y_hat, torch.tensor([level])) for level in (0, 1))

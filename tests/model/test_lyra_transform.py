@@ -236,10 +236,10 @@ def test_extreme_signals_stay_finite(saved):
 def test_chunks_join_as_if_coded_at_once(lyra_models, voice, monkeypatch):
     codec = make_codec().eval().requires_grad_(False)
     x = torch.from_numpy(voice(2.56))
-    (whole,) = codec.latents(x, 2)
+    (whole,) = codec.analyse_chunks(x, 2)
     at_once = torch.cat(list(codec.synthesise_chunks([whole], len(x), 2)))
     monkeypatch.setattr("ecc.model.codec.CHUNK_FRAMES", 64)
-    parts = list(codec.latents(x, 2))
+    parts = list(codec.analyse_chunks(x, 2))
     assert [part.shape[1] for part in parts] == [64, 64]
     # The memory of Lyra's models is longer than the context, by what fades: below their own noise.
     error = (torch.cat(parts, dim=1) - whole).square().mean().sqrt()

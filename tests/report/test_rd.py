@@ -89,16 +89,16 @@ def test_rows_follow_the_study_and_the_rate_whatever_the_order(make_scores):
 
 
 def test_resamples_draw_as_many_speakers():
-    resamples = rd.resample(5, 200, seed=3)
+    resamples = rd.resample_speakers(5, 200, seed=3)
     assert (resamples.weights.sum(axis=1) == 5).all()
     assert (resamples.weights[0] == 1).all()
     assert len(resamples.draws) == 200 and resamples.draws.min() >= 1
-    again = rd.resample(5, 200, seed=3)
+    again = rd.resample_speakers(5, 200, seed=3)
     assert (again.weights == resamples.weights).all() and (again.draws == resamples.draws).all()
 
 
 def test_interval_needs_a_value_in_nearly_every_resample():
-    resamples = rd.resample(8, 1000, seed=0)
+    resamples = rd.resample_speakers(8, 1000, seed=0)
     values = resamples.weights @ np.arange(8.0) / 8
     rare, often = (
         np.where(np.isin(np.arange(len(values)), resamples.draws[:count]), np.nan, values)

@@ -56,7 +56,7 @@ class Codec(ABC):
         return self.encode(samples), math.nan
 
 
-class CodecConfig(Config):
+class CodecEntry(Config):
     """One entry of `codecs` in `params.yaml`: a class and its operating points.
 
     A codec of this study has `variant` in place of `points`: every quality level of every

@@ -56,11 +56,11 @@ Taken = tuple[NDArray[np.int32], NDArray[np.float64], int]
 
 def code_books_of_point(job: Mapping[str, Any]) -> tuple[int, list[Row]]:
     """The number of the job, and the rows of one test set at one point."""
-    taken = [take_apart(job["model"], Path(stream)) for stream in job["streams"]]
+    taken = [read_tokens(job["model"], Path(stream)) for stream in job["streams"]]
     return job["number"], [{**job["key"], **row} for row in stage_rows(taken)]
 
 
-def take_apart(model: str, path: Path) -> Taken:
+def read_tokens(model: str, path: Path) -> Taken:
     """The tokens of the stream at `path`."""
     api = _codec(model)
     stream = path.read_bytes()

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ecc import audio
-from ecc.codecs.base import Codec, CodecConfig, codec_class, from_int16, load_codec
+from ecc.codecs.base import Codec, CodecEntry, codec_class, from_int16, load_codec
 from ecc.errors import CodecUnavailable
 from ecc.evaluate.processes import spread
 from ecc.files import atomic_path
@@ -40,7 +40,7 @@ DECODED_COLUMNS = ["test_set", "point", "utterance", "file", "decode_seconds", "
 
 def encode_test_sets(
     name: str,
-    config: CodecConfig,
+    config: CodecEntry,
     points: Mapping[str, Mapping[str, Any]],
     test_sets: Mapping[str, pd.DataFrame],
     speech: Path,

@@ -146,7 +146,7 @@ def diagnose_point(job: Row) -> tuple[int, dict[str, list[Row]]]:
     """The number of the job, and the rows of each table for the streams of one test set at one
     point."""
     pairs = list(zip(job["streams"], job["clips"], strict=True))
-    utterances = [take_apart({**job, "stream": stream, "clip": clip}) for stream, clip in pairs]
+    utterances = [inspect_stream({**job, "stream": stream, "clip": clip}) for stream, clip in pairs]
     tables = {
         "rate": [rate_row(utterances, job["estimated"])],
         "exactness": [exactness_row(utterances)],
@@ -165,7 +165,7 @@ def diagnose_point(job: Row) -> tuple[int, dict[str, list[Row]]]:
 # ---------------------------------------------------------------------- one utterance
 
 
-def take_apart(job: Row) -> Utterance:
+def inspect_stream(job: Row) -> Utterance:
     """The stream that the job names, taken apart."""
     api, entropy, unrounded = _models(job["model"])
     codec = api.codec
@@ -176,7 +176,7 @@ def take_apart(job: Row) -> Utterance:
     payloads = [chunk for chunk in chunks if chunk]  # all of them: a damaged one is an error
     latents = [latent for latent in api.latents(stream) if latent]
     samples = from_int16(read_clip(Path(job["speech"]), job["clip"]))
-    ys = list(codec.latents(torch.from_numpy(samples), level))
+    ys = list(codec.analyse_chunks(torch.from_numpy(samples), level))
 
     costs = [entropy.costs(latent, level) for latent in latents]
     z_bits, y_bits = (np.concatenate(parts) for parts in zip(*costs, strict=True))

@@ -101,7 +101,7 @@ class ECC(nn.Module):
             yield min(CHUNK_FRAMES, frames - at)
 
     @torch.inference_mode()
-    def latents(self, x: Tensor, level: int) -> Iterator[Tensor]:
+    def analyse_chunks(self, x: Tensor, level: int) -> Iterator[Tensor]:
         """y [1, T, channels], float64, of each chunk of the samples x [T], in order."""
         step, start = self.transform.samples_per_frame, 0
         for frames in self.chunks(len(x)):
@@ -121,7 +121,7 @@ class ECC(nn.Module):
     ) -> Iterator[tuple[bytes, Latent]]:
         """The stream of each chunk of the samples x [T], and what it says. The check in each
         covers the next of `covered` too."""
-        for y, own in zip(self.latents(x, level), covered or repeat(b""), strict=False):
+        for y, own in zip(self.analyse_chunks(x, level), covered or repeat(b""), strict=False):
             yield self.entropy.compress(y, level, skip, own)
 
     @torch.inference_mode()

@@ -17,7 +17,7 @@ from scipy.interpolate import Akima1DInterpolator
 
 from ecc.evaluate.metrics import LOWER_IS_BETTER
 from ecc.report.config import Report
-from ecc.report.rd import Array, Points, Resamples, codec_points, interval, resample
+from ecc.report.rd import Array, Points, Resamples, codec_points, interval, resample_speakers
 
 Value = TypeVar("Value", float, Array)
 
@@ -316,7 +316,7 @@ def _samples(
         if of_set.empty:
             continue
         speakers = sorted(of_set["speaker"].unique())
-        resamples = resample(len(speakers), config.bootstrap, config.seed)
+        resamples = resample_speakers(len(speakers), config.bootstrap, config.seed)
         by_codec = {codec: of_set[of_set["codec"] == codec] for codec in codecs}
         samples[test_set] = (
             {

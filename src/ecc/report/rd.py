@@ -27,7 +27,7 @@ class Resamples(NamedTuple):
     """[resamples] rows of `weights`: few speakers give the same resample many times."""
 
 
-def resample(speakers: int, resamples: int, seed: int) -> Resamples:
+def resample_speakers(speakers: int, resamples: int, seed: int) -> Resamples:
     """Draw `speakers` speakers with replacement, `resamples` times."""
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(speakers, np.full(speakers, 1 / speakers), size=resamples)
@@ -197,7 +197,7 @@ def rd_table(
         if of_set.empty:
             continue
         speakers = sorted(of_set["speaker"].unique())
-        resamples = resample(len(speakers), config.bootstrap, config.seed)
+        resamples = resample_speakers(len(speakers), config.bootstrap, config.seed)
         of_references = of_set.drop_duplicates("utterance")[references].mean()
         for codec in codecs:
             of_codec = of_set[of_set["codec"] == codec]

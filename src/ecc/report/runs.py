@@ -9,7 +9,7 @@ import pandas as pd
 
 from ecc.report.bd_rate import pair_table, pareto, quality_at
 from ecc.report.config import Report
-from ecc.report.rd import codec_points, interval, read_scores, resample
+from ecc.report.rd import codec_points, interval, read_scores, resample_speakers
 from ecc.tables import REPORTED, write_table
 
 METRICS = ("pesq_wb", "visqol")
@@ -64,7 +64,7 @@ def change_table(
         if ours.empty:
             continue
         speakers = sorted(ours["speaker"].unique())
-        resamples = resample(len(speakers), config.bootstrap, config.seed)
+        resamples = resample_speakers(len(speakers), config.bootstrap, config.seed)
         now = codec_points(ours, metrics, speakers, resamples)
         ends = {metric: interval(now.quality[metric], resamples) for metric in metrics}
         for run in config.runs:
