@@ -40,7 +40,7 @@ def rewrite(path, change):
 @pytest.mark.parametrize("entropy", [{}, {"hyperprior": False}, {"lrp": False, "attention": 0}])
 def test_a_loaded_model_codes_as_the_saved_one(tmp_path, entropy):
     codec = save_tiny(tmp_path / "m.safetensors", **entropy)
-    codec.entropy.double()
+    codec.double()
     trained = load_model(tmp_path / "m.safetensors")
     assert (trained.name, trained.lmbda, trained.info) == ("m", LMBDA, {"steps": 3})
     assert trained.codec.config == codec.config
@@ -59,8 +59,8 @@ def test_a_loaded_model_is_exact(tmp_path):
     save_tiny(tmp_path / "m.safetensors")
     codec = load_model(tmp_path / "m.safetensors").codec
     exact.check(codec)
-    assert all(p.dtype == torch.float64 for p in codec.entropy.parameters())
-    assert all(p.dtype == torch.float32 for p in codec.transform.parameters())
+    assert codec.dtype == torch.float64
+    assert all(p.dtype == torch.float64 for p in codec.parameters())
 
 
 def test_half_precision_keeps_the_grid():

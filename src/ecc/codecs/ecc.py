@@ -131,7 +131,7 @@ class EccCodec(Codec):
             None if latent is None else latent.y_hat for latent in self.latents(stream, damaged)
         )
         for x_hat in self.codec.synthesise_chunks(latents, header.samples, header.level):
-            yield x_hat.clamp(-1, 1).numpy()
+            yield x_hat.clamp(-1, 1).float().numpy()
 
     def latents(self, stream: bytes, damaged: list[str] | None = None) -> Iterator[Latent | None]:
         """What each chunk of an `.ecc` file says; arguments and errors as of `decode_chunks`."""

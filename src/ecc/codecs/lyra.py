@@ -28,7 +28,11 @@ class Lyra(Codec):
 
     def encode(self, samples: npt.NDArray[np.float32]) -> bytes:
         frames = pad_to_frames(np.asarray(samples, dtype=np.float32), FRAME, 0)
-        symbols = self.models.quantize(self.models.features(frames.reshape(-1)), self.stages)
+        return self.pack(self.models.features(frames.reshape(-1)))
+
+    def pack(self, features: npt.NDArray[np.float32]) -> bytes:
+        """Features [frames, 64] -> the stream."""
+        symbols = self.models.quantize(features, self.stages)
         return (symbols[:, ::2] << STAGE_BITS | symbols[:, 1::2]).astype(np.uint8).tobytes()
 
     def decode(self, stream: bytes) -> npt.NDArray[np.float32]:

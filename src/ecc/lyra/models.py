@@ -29,6 +29,16 @@ SHA256 = {
 }
 
 
+def find_weights(folder: str | Path, name: str) -> Path:
+    """The file of a model; CodecUnavailable where it is missing or another one."""
+    path = Path(folder) / name
+    if not path.is_file() or sha256_of(path) != SHA256[name]:
+        raise CodecUnavailable(
+            f"{path} is missing or another file; run python workflow/stages/fetch_lyra.py"
+        )
+    return path
+
+
 class LyraModels:
     """The three models of Lyra V2, each of them callable.
 
@@ -41,15 +51,10 @@ class LyraModels:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             raise CodecUnavailable(f"{error}; install the PyPI package ai-edge-litert") from None
-        for name, sha256 in SHA256.items():
-            path = Path(folder) / name
-            if not path.is_file() or sha256_of(path) != sha256:
-                raise CodecUnavailable(
-                    f"{path} is missing or another file; run python workflow/stages/fetch_lyra.py"
-                )
+        paths = {name: find_weights(folder, name) for name in SHA256}
 
         def load(name: str) -> Any:
-            interpreter = Interpreter(str(Path(folder) / name), num_threads=1)
+            interpreter = Interpreter(str(paths[name]), num_threads=1)
             interpreter.allocate_tensors()
             return interpreter
 

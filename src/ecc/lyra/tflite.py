@@ -18,8 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ai_edge_litert import schema_py_generated as schema
 from torch import Tensor, nn
+
+from ecc.errors import CodecUnavailable
+
+try:
+    from ai_edge_litert import schema_py_generated as schema
+except ImportError as error:
+    raise CodecUnavailable(f"{error}; install the PyPI package ai-edge-litert") from None
 
 DTYPES = {
     schema.TensorType.FLOAT32: "<f4",

@@ -89,6 +89,11 @@ class ECC(nn.Module):
 
     # ------------------------------------------------------------------ real streams
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the networks compute in: float32 in training, float64 in a model that was loaded."""
+        return self.transform.g_a.gain.weight.dtype
+
     def count_chunks(self, samples: int) -> int:
         """Chunks of a signal of `samples` samples."""
         return -(-samples // (CHUNK_FRAMES * self.transform.samples_per_frame))
@@ -111,7 +116,7 @@ class ECC(nn.Module):
             # Zeros stand for what lies beyond the end; whole frames are dropped again below.
             needed = max(start + frames, -(-len(part) // step) + first) - first
             part = F.pad(part, (0, needed * step - len(part)))
-            y = self.transform.analyse(part[None], torch.tensor([level]))
+            y = self.transform.analyse(part[None].to(self.dtype), torch.tensor([level]))
             yield y[:, start - first : start - first + frames].double()
             start += frames
 
@@ -139,16 +144,16 @@ class ECC(nn.Module):
             level: the level at which it was coded.
         """
         step, left = self.transform.samples_per_frame, samples
-        none = torch.zeros(1, 0, self.config.transform.channels)
+        none = torch.zeros(1, 0, self.config.transform.channels, dtype=self.dtype)
         layout, remaining, end = self.chunks(samples), iter(latents), object()
         before, current = none, next(remaining, end)
         while current is not end:
             after = next(remaining, end)
-            x_hat = torch.zeros(next(layout) * step)
+            x_hat = torch.zeros(next(layout) * step, dtype=self.dtype)
             if isinstance(current, Tensor):
                 head = before[:, -CONTEXT_FRAMES:]
                 tail = after[:, :CONTEXT_FRAMES] if isinstance(after, Tensor) else none
-                y_hat = torch.cat([head, current, tail], dim=1).float()
+                y_hat = torch.cat([head, current, tail], dim=1).to(self.dtype)
                 x_hat = self.transform.synthesise(y_hat, torch.tensor([level]))[0]
                 x_hat = x_hat[head.shape[1] * step :][: current.shape[1] * step]
             yield x_hat[:left]

@@ -85,6 +85,11 @@ class LinearAttention(nn.Module):
         return x + self.out(attended.transpose(1, 2).reshape(batch, frames, width))
 
 
+def wide(x: Tensor) -> Tensor:
+    """x in float32 at least: exponentials and sums of spectra are not for bfloat16."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def trunk(width: int, hidden: int, blocks: int, attention: int) -> nn.Sequential:
     """`blocks` residual blocks with `attention` linear-attention layers spread between them."""
     layers: list[nn.Module] = []

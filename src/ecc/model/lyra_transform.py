@@ -6,17 +6,15 @@ Lyra quantizes the 64 features of each 20 ms by residual vector quantization, wi
 how likely its symbols are.
 """
 
-from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ecc.folders import data_folder
 from ecc.lyra.models import FEATURES, FRAME, LyraModels
 from ecc.model.config import TransformConfig
-from ecc.model.layers import LevelTable, trunk
+from ecc.model.layers import LevelTable, trunk, wide
 from ecc.model.transform import Analysis, Spectrum
 
 # Features in one unit of y as training starts, before the gains of the levels, whose mean is 1: the
@@ -28,12 +26,6 @@ def lyra_folder() -> Path:
     """Where Lyra's weights are looked for: $ECC_LYRA, or data/lyra, here or in the checkout that
     this package is part of."""
     return data_folder("ECC_LYRA", "lyra")
-
-
-@cache  # not a part of the module, which is copied and saved
-def lyra_models(folder: Path) -> LyraModels:
-    """The models in `folder`; CodecUnavailable where there are none."""
-    return LyraModels(folder)
 
 
 class LyraAnalysis(nn.Module):
@@ -53,7 +45,7 @@ class LyraAnalysis(nn.Module):
     def forward(self, features: Tensor, x: Tensor, level: Tensor) -> Tensor:
         """Features [B, T, 64], the samples x [B, T * 320] that they are of, and levels [B] ->
         y [B, T, channels]."""
-        y = self.linear(features / UNIT).float()
+        y = wide(self.linear(features / UNIT))
         if self.heard is not None:
             y = y + self.heard(self.spectrum(x), level)
         return y * torch.exp(self.gain(level))
@@ -82,7 +74,7 @@ class LyraSynthesis(nn.Module):
     def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
         """y_hat [B, T, channels] and levels [B] -> features [B, T, 64]."""
         scaled = y_hat * torch.exp(-self.gain(level))
-        features = self.linear(scaled).float()
+        features = wide(self.linear(scaled))
         if self.refine is not None:
             features = features + self.refine(self.embed(scaled) + self.shift(level))
         return UNIT * features
@@ -91,10 +83,9 @@ class LyraSynthesis(nn.Module):
 class LyraTransform(nn.Module):
     """Both directions: samples <-> latent, with what `Transform` has.
 
-    The models of Lyra's authors encode, and decode what is heard. In training a port of their
-    decoder, through which the gradient passes, stands in for it. Their weights are no part of
-    the state of this module; with `tune_decoder` training goes on with those of the decoder, which
-    then are, and the port is what is heard.
+    Lyra's encoder and decoder are those of its authors, ported to PyTorch: the gradient passes
+    through them, and they are the same everywhere. Their weights are no part of the state of this
+    module; with `tune_decoder` training goes on with those of the decoder, which then are.
 
     Raises:
         CodecUnavailable: Lyra's weights, or the package that runs them, are missing.
@@ -108,37 +99,30 @@ class LyraTransform(nn.Module):
         if config.hop * config.stack != FRAME:
             raise ValueError(f"hop * stack must be {FRAME}, the samples of one frame of Lyra")
         self.samples_per_frame = FRAME
-        self.folder = lyra_folder()
-        lyra_models(self.folder)
-        from ecc.lyra.decoder import LyraGan  # imports the package that has just been found
+        from ecc.lyra.port import LyraEncoder, LyraGan  # imports a package that few need
 
-        self.decoder = LyraGan(self.folder)
-        self.tuned = config.tune_decoder
-        if self.tuned:
+        self.folder = lyra_folder()
+        self.encoder, self.decoder = LyraEncoder(self.folder), LyraGan(self.folder)
+        if config.tune_decoder:
             self.decoder.make_trainable()
         self.g_a = LyraAnalysis(config, levels)
         self.g_s = LyraSynthesis(config, levels)
 
     def codebooks(self) -> Tensor:
         """Those of Lyra's quantizer [46, 16, 64], for y as it is before training."""
-        return torch.from_numpy(lyra_models(self.folder).codebooks()) / UNIT
+        return torch.from_numpy(LyraModels(self.folder).codebooks()) / UNIT
 
     def analyse(self, x: Tensor, level: Tensor) -> Tensor:
         """Samples [B, T * samples_per_frame] and quality levels [B] -> y [B, T, channels]."""
-        models, samples = lyra_models(self.folder), x.detach().cpu().numpy()
-        features = np.stack([models.features(sequence) for sequence in samples])
-        y: Tensor = self.g_a(torch.from_numpy(features).to(x.device), x, level)
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            features = self.encoder(x)
+        y: Tensor = self.g_a(features, x, level)
         return y
 
     def synthesise(self, y_hat: Tensor, level: Tensor) -> Tensor:
         """y_hat [B, T, channels] and levels [B] -> samples [B, T * samples_per_frame]."""
-        features: Tensor = self.g_s(y_hat, level)
-        if self.training or self.tuned:
-            x_hat: Tensor = self.decoder(features)
-            return x_hat.float()
-        models, sequences = lyra_models(self.folder), features.detach().cpu().numpy()
-        samples = np.stack([models.synthesize(sequence) for sequence in sequences])
-        return torch.from_numpy(samples).to(y_hat.device)
+        x_hat: Tensor = self.decoder(self.g_s(y_hat, level))
+        return wide(x_hat)
 
 
 def _identity(inputs: int, outputs: int) -> nn.Linear:

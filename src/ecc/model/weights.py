@@ -112,9 +112,9 @@ def load_model(path: str | Path) -> TrainedModel:
     codec.load_state_dict(
         {k: v.float() if v.dtype == torch.half else v for k, v in tensors.items()}
     )
-    codec.eval().requires_grad_(False)
-    # In float64 the entropy model is exact; the transform need not be.
-    codec.entropy.double()
+    # In float64 the entropy model is exact, and machines differ in the transform by less than is
+    # left of it in samples of 16 bits.
+    codec.eval().requires_grad_(False).double()
     try:
         exact.check(codec)
     except ValueError as error:

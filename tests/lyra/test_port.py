@@ -1,4 +1,4 @@
-"""The port against the graph of its authors, whose own implementations (XNNPACK, TFLite's other
+"""The ports against the graphs of their authors, whose own implementations (XNNPACK, TFLite's other
 kernels) agree to about 26 dB on speech: they round activations to 8 bits."""
 
 import copy
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ecc.files import ChecksumError
-from ecc.lyra.decoder import FILE, LyraGan
+from ecc.errors import CodecUnavailable
+from ecc.lyra.port import LyraEncoder, LyraGan
 from ecc.lyra.models import FEATURES, FRAME
 from ecc.lyra.tflite import Convolution, Depthwise, GraphError, StreamingGraph, Transposed
 
@@ -36,11 +36,10 @@ def test_it_is_as_near_to_the_graph_as_its_implementations_are(decoder, lyra_mod
         assert snr(expected, samples.numpy()) > 20
 
 
-def test_the_graph_of_the_encoder_translates_too(lyra_models, lyra_folder, voice):
-    encoder = StreamingGraph(lyra_folder / "soundstream_encoder.tflite")
+def test_so_is_the_encoder(lyra_models, lyra_folder, voice):
     samples = voice(1.5)
     expected = lyra_models.features(samples)
-    features = encoder(torch.from_numpy(samples)[None, :, None])[0]
+    features = LyraEncoder(lyra_folder)(torch.from_numpy(samples)[None])[0]
     assert features.shape == expected.shape == (75, FEATURES)
     assert snr(expected, features.numpy()) > 18
 
@@ -83,11 +82,11 @@ def test_a_graph_of_another_kind_is_refused(lyra_models, lyra_folder):
 
 
 def test_other_weights_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=FILE):
-        LyraGan(tmp_path)
-    (tmp_path / FILE).write_bytes(b"something else")
-    with pytest.raises(ChecksumError, match=FILE):
-        LyraGan(tmp_path)
+    for port, file in ((LyraGan, "lyragan"), (LyraEncoder, "soundstream_encoder")):
+        for _ in range(2):  # missing, then another file
+            with pytest.raises(CodecUnavailable, match=rf"{file}\.tflite is missing or another"):
+                port(tmp_path)
+            (tmp_path / f"{file}.tflite").write_bytes(b"something else")
 
 
 def test_a_convolution_is_that_of_pytorch():
