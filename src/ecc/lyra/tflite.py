@@ -173,6 +173,8 @@ class StreamingGraph(nn.Module):
         self.layers = nn.ModuleList(step.layer for step in steps)
         self.wiring = [(step.inputs, step.output) for step in steps]
         self.source, self.result = graph.source, graph.resolve(graph.result)
+        last = {i: number for number, (inputs, _) in enumerate(self.wiring) for i in inputs}
+        self.spent = [[i for i, at in last.items() if at == n] for n in range(len(steps))]
 
     def make_trainable(self) -> None:
         """Weights and biases become parameters, which start as those of the file."""
@@ -184,8 +186,12 @@ class StreamingGraph(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Frames [B, T, C] -> frames [B, T', C']."""
         values = {self.source: x}
-        for layer, (inputs, output) in zip(self.layers, self.wiring, strict=True):
-            values[output] = layer(*(values[i] for i in inputs))
+        wired = zip(self.layers, self.wiring, self.spent, strict=True)
+        for layer, (inputs, output), spent in wired:
+            result = layer(*(values[i] for i in inputs))
+            for i in spent:  # at 16 kHz a chunk of each of them is large
+                del values[i]
+            values[output] = result
         return values[self.result]
 
 
