@@ -3,8 +3,8 @@
     python matrix_worker.py MODEL FOLDER NAME
 
 FOLDER holds clips as .npy. Streams go to FOLDER/NAME; then, when a line comes in, all streams of
-FOLDER are decoded. Writes FOLDER/NAME.json, hashes of what each said under each setting, and
-FOLDER/NAME.npz, what the path in float32 makes of the same symbols.
+FOLDER are decoded. Writes FOLDER/NAME.json, hashes of what each said under each setting and of the
+16-bit samples of the own ones, and FOLDER/NAME.npz, what float32 makes of the same symbols.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ecc.audio import to_int16
 from ecc.codecs.ecc import EccCodec
 from ecc.model.entropy import EntropyModel, Latent
 from ecc.model.exact import STEP
@@ -73,6 +74,11 @@ def digest(latents: list[Latent]) -> str:
     return whole.hexdigest()
 
 
+def heard(codec: EccCodec, stream: bytes) -> str:
+    """Of the samples, in 16 bits."""
+    return hashlib.sha256(to_int16(codec.decode(stream)).astype("<i2").tobytes()).hexdigest()
+
+
 def main(model: Path, folder: Path, name: str) -> None:
     codec = EccCodec(model)
     top = codec.codec.config.levels - 1
@@ -88,7 +94,9 @@ def main(model: Path, folder: Path, name: str) -> None:
     streams = {
         str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("*/*.*"))
     }
+    own = {path.name: path.read_bytes() for path in sorted((folder / name).iterdir())}
     hashes: dict[str, dict[str, str]] = {stream: {} for stream in streams}
+    samples: dict[str, dict[str, str]] = {stream: {} for stream in own}
     for setting, (threads, onednn, autocast) in SETTINGS.items():
         torch.set_num_threads(threads)
         torch.backends.mkldnn.enabled = onednn
@@ -96,6 +104,8 @@ def main(model: Path, folder: Path, name: str) -> None:
         with context:
             for stream, data in streams.items():
                 hashes[stream][setting] = digest(list(codec.latents(data)))
+            for stream, data in own.items():
+                samples[stream][setting] = heard(codec, data)
 
     # All chunks of equal length, of all clips and levels, in one batch.
     torch.set_num_threads(2)
@@ -107,7 +117,11 @@ def main(model: Path, folder: Path, name: str) -> None:
     ]
     in_batch = {(stream, number): latent for stream, number, _, latent in chunks}
     entropy = codec.codec.entropy
-    rough = EccCodec(model).codec.entropy.float()
+    in_float32 = EccCodec(model)
+    in_float32.codec.transform.float()
+    for stream, data in own.items():
+        samples[stream]["float32"] = heard(in_float32, data)
+    rough = in_float32.codec.entropy.float()
     floats = {}
     with torch.inference_mode():
         for frames in {len(latent.symbols) for *_, latent in chunks}:
@@ -115,8 +129,8 @@ def main(model: Path, folder: Path, name: str) -> None:
             latents, levels = [chunk[3] for chunk in batch], [chunk[2] for chunk in batch]
             y_hat, indexes = replay(entropy, latents, levels)
             for i, (stream, number, level, latent) in enumerate(batch):
-                own = indexes[i].numpy().astype(np.int32)
-                in_batch[stream, number] = Latent(y_hat[i][None], latent.z, latent.symbols, own)
+                found = indexes[i].numpy().astype(np.int32)
+                in_batch[stream, number] = Latent(y_hat[i][None], latent.z, latent.symbols, found)
                 alone = replay(rough, [latent], [level])
                 floats[f"{stream} {number} alone y_hat"] = alone[0][0]
                 floats[f"{stream} {number} alone index"] = alone[1][0]
@@ -127,7 +141,7 @@ def main(model: Path, folder: Path, name: str) -> None:
     for stream in streams:
         whole = [latent for (own, _), latent in in_batch.items() if own == stream]
         hashes[stream]["batch"] = digest(whole)
-    (folder / f"{name}.json").write_text(json.dumps(hashes))
+    (folder / f"{name}.json").write_text(json.dumps({"said": hashes, "heard": samples}))
     np.savez(folder / f"{name}.npz", **{key: value.numpy() for key, value in floats.items()})
 
 

@@ -124,9 +124,7 @@ def _load(paths: Mapping[str, str]) -> None:
     _codecs.update({name: EccCodec(path) for name, path in paths.items()})
 
 
-def _code_clip(
-    number: int, job: dict[str, Any], own: dict[str, Coded] | None
-) -> dict[str, Coded]:
+def _code_clip(number: int, job: dict[str, Any], own: dict[str, Coded] | None) -> dict[str, Coded]:
     samples = from_int16(read_clip(Path("data/speech"), job))
     found = {}
     for name, codec in _codecs.items():

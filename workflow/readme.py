@@ -9,7 +9,7 @@ from ecc.report import readme
 from ecc.report.render import source_table
 from ecc.speech import SAMPLE_RATE
 
-PAGES = ("README.md", "MODEL_CARD.md", "docs/recipe.md")
+PAGES = ("README.md", "MODEL_CARD.md", "docs/recipe.md", "docs/codec.md")
 # What the words of these pages are about; the report has all of them.
 TEST_SETS = ("english", "librispeech-demo")
 METRICS = ("pesq_wb", "visqol")
@@ -25,6 +25,7 @@ def main() -> None:
         "models": readme.model_table(_trained(study)),
         "speech": source_table(sources),
         "trials": readme.trial_table(REPORTS / "trials.csv", METRICS),
+        "machines": readme.machine_table(REPORTS / "machines.csv"),
     }
     for page in PAGES:
         text = Path(page).read_text("utf-8")

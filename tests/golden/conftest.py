@@ -14,6 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from ecc.audio import to_int16
 from ecc.codecs.ecc import EccCodec
 from ecc.model.codec import ECC
 from ecc.model.config import CodecConfig, EntropyConfig, TransformConfig
@@ -71,6 +72,11 @@ def hashes(latents: Iterable[Latent]) -> dict[str, str]:
     return {"symbols": symbols.hexdigest(), "y_hat": y_hat.hexdigest()}
 
 
+def heard(samples: NDArray[np.float32]) -> str:
+    """SHA-256 of samples in 16 bits."""
+    return hashlib.sha256(to_int16(samples).astype("<i2").tobytes()).hexdigest()
+
+
 def regenerate(voice: Voice, folder: Path) -> None:
     """Write streams, latents and hashes; the model too, if it is not there."""
     if not MODEL.exists():
@@ -91,6 +97,7 @@ def regenerate(voice: Voice, folder: Path) -> None:
             "level": level,
             "stream": hashlib.sha256(stream).hexdigest(),
             **hashes(latent for latent in codec.latents(stream) if latent is not None),
+            "heard": heard(codec.decode(stream)),
         }
     np.savez_compressed(LATENTS, **latents)
     RECORD.write_text(json.dumps({"version": VERSION, "streams": record}, indent=2) + "\n")

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from ecc.report.bd_rate import bd_rate_table, matched_rate_table, pair_table
 from ecc.report.config import Report
-from ecc.report.readme import Trained, blocks, fill, model_table, trial_table
+from ecc.report.readme import Trained, blocks, fill, machine_table, model_table, trial_table
 
 METRICS = ["pesq_wb", "visqol", "estoi"]
 TEXT = "# Title\n\n<!-- begin: rd -->\nold\n<!-- end: rd -->\n\nrest\n"
@@ -118,3 +118,17 @@ def test_trials_are_compared_with_the_base_before_them(tmp_path):
     assert better[1:] == ["`train.ema=0.9`", "600", "5.0", "0.50 to 1.50", "−50.0 %, overlap 100 %"]
     assert other[-1] == "+300.0 %, overlap 100 %"
     assert worse[-1] == "+50.0 %, overlap 100 %"
+
+
+def test_machines_stand_beside_one_another_by_model(tmp_path):
+    assert machine_table(tmp_path / "machines.csv") == "No machines have been compared yet."
+    rows = [
+        {"machine": machine, "model": model, "clips": 9}
+        | {"same_streams": same, "same_decodes": same - 1}
+        for machine, same in (("sse", 9), ("avx2", 8))
+        for model in ("rvq", "ecc")
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "machines.csv", index=False)
+    first, second = cells(machine_table(tmp_path / "machines.csv"))
+    assert first == ["sse", "9 / 8 of 9", "9 / 8 of 9"]
+    assert second == ["avx2", "8 / 7 of 9", "8 / 7 of 9"]

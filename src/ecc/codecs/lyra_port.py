@@ -15,7 +15,10 @@ class LyraPort(Lyra):
 
     def __init__(self, stages: int, weights: str) -> None:
         super().__init__(stages, weights)
-        from ecc.lyra.port import LyraEncoder, LyraGan  # imports the package that has just been found
+        from ecc.lyra.port import (
+            LyraEncoder,
+            LyraGan,
+        )  # imports the package that has just been found
 
         self.encoder, self.decoder = LyraEncoder(weights).double(), LyraGan(weights).double()
         self.version += f", torch {torch.__version__}"

@@ -135,3 +135,17 @@ def trial_table(trials: Path, metrics: Sequence[str]) -> str:
             base = levels
     common = " ".join(f"`{change}`" for change in next(iter(changes.values())) if change in shared)
     return (f"All with {common}.\n\n" if common else "") + markdown(pd.DataFrame(rows))
+
+
+def machine_table(table: Path) -> str:
+    """Clips that each machine of `workflow/machines.py` codes to the same bits as the first, by
+    model: "same files / same decodes of all"."""
+    if not table.exists():
+        return "No machines have been compared yet."
+    counts = pd.read_csv(table)
+    counts["cell"] = [
+        f"{row.same_streams} / {row.same_decodes} of {row.clips}" for row in counts.itertuples()
+    ]
+    wide = counts.pivot(index="machine", columns="model", values="cell")
+    order = [counts[key].unique() for key in ("machine", "model")]
+    return markdown(wide.loc[order[0], order[1]].reset_index())
