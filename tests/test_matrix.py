@@ -16,13 +16,13 @@ import sys
 from itertools import combinations
 from pathlib import Path
 
-import machines
 import numpy as np
 import pandas as pd
 import pytest
 from golden.conftest import golden_model
 from matrix_worker import SETTINGS
 
+import machines
 from ecc.model.weights import ModelError, list_models, load_model
 from ecc.speech import read_clip
 

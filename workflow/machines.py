@@ -71,7 +71,7 @@ def main(
         sys.exit(f"machines: {error}")
     heard = table["split"].isin(["valid", "test"])
     rows = table[heard & table["seconds"].between(MIN_SECONDS, MAX_SECONDS)]
-    jobs = rows.sample(min(clips, len(rows)), random_state=0).to_dict("records")
+    jobs: list[Any] = rows.sample(min(clips, len(rows)), random_state=0).to_dict("records")
     with tqdm(total=len(MACHINES) * len(jobs), unit="clip", disable=None) as progress:
         found = {"own": _code(jobs, paths, "own", None, progress)}
         for machine in MACHINES:
@@ -96,7 +96,7 @@ def main(
 
 
 def _code(
-    jobs: list[dict[str, Any]],
+    jobs: list[Any],
     paths: Mapping[str, str],
     machine: str,
     own: list[dict[str, Coded]] | None,

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ecc.errors import CodecUnavailable
-from ecc.lyra.port import LyraEncoder, LyraGan
 from ecc.lyra.models import FEATURES, FRAME
+from ecc.lyra.port import LyraEncoder, LyraGan
 from ecc.lyra.tflite import Convolution, Depthwise, GraphError, StreamingGraph, Transposed
 
 

@@ -1,5 +1,5 @@
-"""Lyra V2 with the ports of its encoder and decoder to PyTorch in place of the graphs of its authors:
-its scores beside theirs say what a codec gains or loses by the ports alone."""
+"""Lyra V2 with the ports of its encoder and decoder to PyTorch in place of the graphs of its
+authors: its scores beside theirs say what a codec gains or loses by the ports alone."""
 
 import numpy as np
 import numpy.typing as npt
