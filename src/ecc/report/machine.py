@@ -5,12 +5,11 @@ a study that is run again elsewhere can be compared with what they were.
 """
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
 
-from ecc.evaluate.metrics import METRICS
+from ecc.evaluate.metrics import METRICS, version
 from ecc.report.render import markdown, number
 from ecc.tables import read_table
 
@@ -48,18 +47,17 @@ def speed_table(
 
 
 def version_table(codecs: pd.DataFrame) -> pd.DataFrame:
-    """Versions of the `codecs` that could run here, and of `PACKAGES`: columns kind, name and
-    version."""
+    """Versions of the `codecs` that could run here, and of those of `PACKAGES` that are installed:
+    columns kind, name and version."""
     rows = [
         {"kind": "codec", "name": codec["codec"], "version": codec["version"]}
         for _, codec in codecs[codecs["available"].astype(bool)].iterrows()
     ]
-    for package in PACKAGES:
-        try:
-            found = version(package)
-        except PackageNotFoundError:
-            found = "not installed"
-        rows.append({"kind": "package", "name": package, "version": found})
+    rows += [
+        {"kind": "package", "name": package, "version": found}
+        for package in PACKAGES
+        if (found := version(package))
+    ]
     return pd.DataFrame(rows, columns=["kind", "name", "version"])
 
 
