@@ -245,7 +245,6 @@ def test_a_metric_whose_package_is_missing_is_nan_with_the_reason(coded, monkeyp
 def test_metrics_that_are_not_asked_for_are_not_imported(coded):
     script = (
         "import sys; from ecc.evaluate.scores import Job, Pair, Signals, score_pair; "
-        "from ecc.params import load; "
         "assert not {'torch', 'visqol', 'pesq', 'pystoi', 'onnxruntime', 'scipy'} & {*sys.modules};"
         "import numpy as np; from ecc.evaluate.metrics import METRICS;"
         "x = np.random.default_rng(0).standard_normal(32000).astype(np.float32);"

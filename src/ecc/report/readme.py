@@ -142,7 +142,7 @@ def machine_table(table: Path) -> str:
     model: "same files / same decodes of all"."""
     if not table.exists():
         return "No machines have been compared yet."
-    counts = pd.read_csv(table)
+    counts = read_table(table)
     counts["cell"] = [
         f"{row.same_streams} / {row.same_decodes} of {row.clips}" for row in counts.itertuples()
     ]
