@@ -25,7 +25,8 @@ def marker(stage):
 if workflow.is_main_process:  # jobs read this file again: they must find the markers as they are
     repo.reproduce("validate")
     status = repo.status()
-    stale = {stage for stage in graph if stage.addressing in status}
+    # The first stage has just run, and always will.
+    stale = {s for s in graph if s.addressing in status and not s.always_changed}
     stale |= {later for stage in stale for later in nx.ancestors(graph, stage)}
     MARKERS.mkdir(parents=True, exist_ok=True)
     for stage in graph:

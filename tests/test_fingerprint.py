@@ -1,8 +1,9 @@
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from ecc.fingerprint import fingerprint
+from ecc.fingerprint import Code
 
 
 @pytest.fixture
@@ -25,8 +26,8 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def take(project: Path, **options: frozenset[str]) -> str:
-    return fingerprint([project / "script.py"], [project], **options)
+def take(project: Path, ignore: frozenset[str] = frozenset()) -> str:
+    return Code([project], ignore).fingerprint([project / "script.py"])
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -87,18 +88,57 @@ def test_the_place_of_the_project_does_not_count(project: Path, tmp_path: Path) 
 
 
 def test_modules_are_entries_too(project: Path) -> None:
-    before = fingerprint(["package.deep"], [project])
+    before = Code([project]).fingerprint(["package.deep"])
     edit(project / "package" / "used.py", "2 * f", "3 * f")
-    assert fingerprint(["package.deep"], [project]) == before
+    assert Code([project]).fingerprint(["package.deep"]) == before
     edit(project / "package" / "deep.py", "x + 1", "x - 1")
-    assert fingerprint(["package.deep"], [project]) != before
+    assert Code([project]).fingerprint(["package.deep"]) != before
 
 
 def test_installed_libraries_do_not_count(project: Path) -> None:
     script = project / "script.py"
-    assert fingerprint([script, "numpy"], [project]) == fingerprint([script], [project])
+    code = Code([project])
+    assert code.fingerprint([script, "numpy"]) == code.fingerprint([script])
 
 
 def test_a_missing_script_is_an_error(project: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        fingerprint([project / "nothing.py"], [project])
+        Code([project]).fingerprint([project / "nothing.py"])
+
+
+def test_software_is_what_is_imported_and_computes(project: Path) -> None:
+    assert Code([project]).software([project / "script.py"]) == {}
+    edit(
+        project / "package" / "deep.py",
+        "import os\n",
+        'import os\nimport tqdm, missing\nfind_spec("scipy")\ndef f():\n    import numpy.fft\n',
+    )
+    versions = Code([project]).software([project / "script.py"])
+    assert versions == {name: metadata.version(name) for name in ("numpy", "scipy")}
+    # The module of a codec that is installed is an entry itself.
+    assert set(Code([project]).software(["pandas.core"])) == {"pandas"}
+
+
+def test_calls_are_found_by_the_name_of_the_function(project: Path) -> None:
+    edit(project / "package" / "deep.py", "import os\n", 'base.version("libx1")\nversion(f"no")\n')
+    assert Code([project]).calls("version", [project / "script.py"]) == {"libx1"}
+
+
+def test_a_constructor_is_read_without_importing(project: Path) -> None:
+    (project / "own.py").write_text(
+        "from elsewhere import Other\nraise RuntimeError\n"
+        "class A:\n    def __init__(self, x, *, y=1): ...\nclass B(A): ...\n"
+    )
+    code = Code([project])
+    arguments = code.constructor("own", "A")
+    assert arguments is not None
+    assert [a.arg for a in (*arguments.args, *arguments.kwonlyargs)] == ["self", "x", "y"]
+    assert code.constructor("own", "B") is code.constructor("own", "Other") is None
+    assert code.constructor("numpy", "anything") is None  # installed: its source is not looked at
+    for module, name, message in (
+        ("own", "C", "has no class C"),
+        ("owm", "A", "no module owm"),
+        ("owm.sub", "A", "no module owm.sub"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            code.constructor(module, name)

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "ecc"
 # From the ground up: a module imports from its own layer and from those below.
 LAYERS = (
-    ("errors", "files", "folders", "tables", "config", "speech"),
+    ("errors", "files", "folders", "tables", "config", "resolved", "speech"),
     ("audio", "fingerprint"),
     ("lyra",),
     ("data",),

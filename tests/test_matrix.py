@@ -50,7 +50,10 @@ def speech(clips: int, seconds: float) -> list[np.ndarray]:
         pytest.skip("data/corpus holds no speech")
     rows = pd.read_csv(table)
     rows = rows[(rows.samples >= samples) & (rows.split == "test")].sample(clips, random_state=0)
-    speech = [read_clip(DATA / "speech", row)[:samples] for row in rows.to_dict("records")]
+    speech = [
+        read_clip(DATA / "speech" / row["source"] / "speech.s16", row)[:samples]
+        for row in rows.to_dict("records")
+    ]
     return [clip.astype(np.float32) / 32768 for clip in speech]
 
 

@@ -91,6 +91,63 @@ def test_the_projects_own_params_are_valid() -> None:
             ),
             ["models.a: ", "rvq.codebooks: those of Lyra are for its transform"],
         ),
+        # What would stop a training only once everything is fetched.
+        (
+            lambda p: p["models"].update(a={"lmbda": [1.0], "codec": {"entropy": {"slices": 3}}}),
+            ["models.a: codec.entropy.slices: 64 channels", "3 equal slices"],
+        ),
+        (
+            lambda p: p["models"].update(
+                a={
+                    "lmbda": [1.0],
+                    "codec": {"entropy": {"z_stride": 3}},
+                    "train": {"crop": {"frames": 63}},
+                }
+            ),
+            ["models.a: codec.entropy.z_stride: must divide 1024, not 3"],
+        ),
+        (
+            lambda p: p["models"].update(a={"lmbda": [1.0], "train": {"crop": {"frames": 60}}}),
+            ["models.a: train.crop.frames: must be a multiple of codec.entropy.z_stride"],
+        ),
+        (
+            lambda p: p["models"].update(a={"lmbda": [1], "codec": {"transform": {"n_fft": 256}}}),
+            ["models.a: codec.transform.n_fft: must be 2 * hop or more"],
+        ),
+        (
+            lambda p: p["models"]["lyra-ecc"]["codec"]["transform"].update(hop=80),
+            ["models.lyra-ecc: codec.transform.hop: hop * stack must be 320"],
+        ),
+        (
+            lambda p: p["models"].update(
+                a={
+                    "lmbda": [1],
+                    "train": {"crop": {"frames": 8}, "loss": {"n_fft": [1, 2, 3, 8192]}},
+                }
+            ),
+            ["models.a: train.loss.n_fft: a crop (train.crop.frames) has 2560 samples"],
+        ),
+        (lambda p: p["train"]["loss"].update(mels=[40]), ["train.loss: n_fft and mels: one"]),
+        (
+            lambda p: p["models"]["ecc"]["train"].update(loss={"n_fft": [512]}),
+            ["models.ecc: loss: n_fft and mels: one"],
+        ),
+        (
+            lambda p: p["models"]["lyra-coded"]["train"].update(processes=4),
+            ["models.lyra-coded: train.processes: a model of tokens is trained in one process"],
+        ),
+        (
+            lambda p: p["token_models"]["rvq-coded"]["train"].update(processes=4),
+            ["token_models.rvq-coded: train.processes: a model of tokens is trained in one"],
+        ),
+        (
+            lambda p: p["token_models"].update(ecc=p["token_models"]["rvq-coded"]),
+            ["token_models.ecc: a model has that name already"],
+        ),
+        (
+            lambda p: p["models"]["ecc"].update(sources=["vctk"]),
+            ["models.ecc.sources: unknown name 'vctk'"],  # not in the study
+        ),
         (lambda p: p["report"].update(beside=["lira"]), ["report.beside: ", "'lira'"]),
         (lambda p: p["train"].update(optimizer="sgd"), ["train.optimizer: ", "not 'sgd'"]),
         (lambda p: p["train"].update(processes=0), ["train.processes: ", "not 0"]),
@@ -143,3 +200,24 @@ def test_a_model_has_its_own_patches(tmp_path: Path) -> None:
     assert codec.transform == study.codec.transform
     with pytest.raises(ParamsError, match="no model 'large'"):
         study.model("large")
+
+
+def test_a_model_hears_the_sources_that_it_names(tmp_path: Path) -> None:
+    named = ["tuxpaint-stamps-default", "festvox-ru"]
+
+    def edit(content: dict[str, Any]) -> None:
+        content["models"]["rvq"]["sources"] = named
+
+    study = load(write(tmp_path / "params.yaml", edit))
+    assert study.training_sources("rvq") == [n for n in study.study.sources if n in named]
+    assert study.training_sources("rvq-coded") == study.training_sources("rvq")  # its base's
+    heard = study.training_sources("ecc")
+    assert set(named) < set(heard) < set(study.study.sources)
+    assert "freecodec-demo" not in heard  # nothing of it is for training
+
+
+def test_models_of_tokens_are_trained_in_one_process(tmp_path: Path) -> None:
+    study = load(write(tmp_path / "params.yaml", lambda p: p["train"].update(processes=4)))
+    assert study.model("ecc")[2].processes == 4
+    assert study.model("lyra-coded")[2].processes == 1
+    assert study.token_model("rvq-coded")[2].processes == 1

@@ -5,14 +5,14 @@ from ecc.speech import SpeechError, read_clip
 
 
 def test_a_clip_is_the_stretch_that_its_row_names(tmp_path):
-    (tmp_path / "one").mkdir()
+    path = tmp_path / "one.s16"
     samples = np.arange(1000, dtype="<i2")
-    samples.tofile(tmp_path / "one" / "speech.s16")
-    row = {"clip": "a", "source": "one", "start": 100, "samples": 50}
-    clip = read_clip(tmp_path, row)
+    samples.tofile(path)
+    row = {"clip": "a", "start": 100, "samples": 50}
+    clip = read_clip(path, row)
     assert clip.dtype == np.int16
     assert np.array_equal(clip, samples[100:150])
     with pytest.raises(SpeechError, match="no samples for a"):
-        read_clip(tmp_path, row | {"samples": 901})
+        read_clip(path, row | {"samples": 901})
     with pytest.raises(SpeechError, match=r"two.*No such file"):
-        read_clip(tmp_path, row | {"source": "two"})
+        read_clip(tmp_path / "two.s16", row)

@@ -13,18 +13,14 @@ from typing import Any
 import networkx as nx
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
-from pydantic import ValidationError
-from ruamel.yaml import YAML
 
-from ecc import params
+from ecc import params, resolved
 from ecc.codecs.base import load_codec
 from ecc.data.corpus import identity
 from ecc.errors import CodecUnavailable
-from ecc.model.config import TransformConfig
 from ecc.model.weights import ModelError
 from ecc.train.config import TrainConfig
 
-IDENTITY = "data/corpus/identity.json"
 CODE = ("data/fingerprints/train.txt", "data/fingerprints/tokens.txt")
 TRAINING = ("train", "tokens")  # stages
 # One Muon update takes as long as the gradients of about so many latent frames: with 512 frames in
@@ -41,15 +37,16 @@ def main() -> None:
     repo.reproduce("validate")
     graph = repo.index.graph  # an edge points from a stage to what it depends on
     status = repo.status()
-    corpus = identity_md5(study)
     trained = {
         stage: why
         for stage in graph
-        if is_training(stage) and (why := why_trained(stage, status, corpus))
+        if is_training(stage)
+        and (why := why_trained(stage, status, identity_md5(study, model_of(stage))))
     }
     stale = set(trained)
     for stage in graph:
-        if stage.addressing in status and not is_training(stage):
+        # The first stage has just run, and always will.
+        if stage.addressing in status and not is_training(stage) and not stage.always_changed:
             stale |= {stage, *(s for s in nx.ancestors(graph, stage) if not is_training(s))}
     for stage in list(trained):
         stale |= nx.ancestors(graph, stage)
@@ -112,15 +109,15 @@ def model_of(stage: PipelineStage) -> str:
     return stage.name.partition("@")[2]
 
 
-def identity_md5(study: params.Params) -> str:
-    """MD5 of the identity.json that the stage `corpus` will write, known before it runs."""
-    sources = {name: study.sources[name] for name in study.study.sources}
+def identity_md5(study: params.Params, model: str) -> str:
+    """MD5 of what the stage `corpus` will write of the speech of a model, known before it runs."""
+    sources = {name: study.sources[name] for name in study.training_sources(model)}
     text = json.dumps(identity(sources), indent=2) + "\n"
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def changes(status: Mapping[str, Any], stage: str) -> dict[str, Any]:
-    """What DVC finds changed about a stage: path -> kind of change; params.yaml -> {key: kind}."""
+    """What DVC finds changed about a stage: path -> kind of change."""
     found: dict[str, Any] = {}
     for entry in status.get(stage, ()):
         if isinstance(entry, str):
@@ -134,17 +131,38 @@ def changes(status: Mapping[str, Any], stage: str) -> dict[str, Any]:
 def why_trained(stage: PipelineStage, status: Mapping[str, Any], corpus_md5: str) -> str:
     """Why DVC would train; empty if it would not, as for inputs that are only not there yet."""
     found = changes(status, stage.addressing)
-    keys = found.get("params.yaml", {})
-    if isinstance(keys, str) or "new" in keys.values():
+    if not any(dep.hash_info for dep in stage.deps):
         return "it is new"
-    why = [f"{key} changed in params.yaml" for key in keys]
+    why = []
+    if found.get(told_file(stage)) == "modified":
+        told = json.loads(Path(told_file(stage)).read_text(encoding="utf-8"))
+        before = trained_with(model_of(stage))
+        keys = changed_keys(before, told) if before else []
+        why.append(f"{', '.join(keys) or 'what it is told'} changed in params.yaml")
     if any(found.get(code) == "modified" for code in CODE):
         why.append("the code of training changed")
-    if any(dep.def_path == IDENTITY and dep.hash_info.value != corpus_md5 for dep in stage.deps):
+    speech = f"data/corpus/training/{model_of(stage)}.json"
+    if any(dep.def_path == speech and dep.hash_info.value != corpus_md5 for dep in stage.deps):
         why.append("the corpus changed")
     if not why and any(str(out) in found for out in stage.outs):
         why.append("its weights are neither here nor in the DVC remote")
     return ", ".join(why)
+
+
+def told_file(stage: PipelineStage) -> str:
+    """Where it is written what a training stage is told."""
+    return f"data/configs/{stage.name.replace('@', '/')}.json"
+
+
+def changed_keys(before: Any, after: Any, key: str = "") -> list[str]:
+    """Keys whose values differ, such as train.steps."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return [] if before == after else [key]
+    return [
+        changed
+        for name in before | after
+        for changed in changed_keys(before.get(name), after.get(name), f"{key}.{name}".strip("."))
+    ]
 
 
 def training_seconds(study: params.Params, model: str) -> float:
@@ -156,33 +174,23 @@ def training_seconds(study: params.Params, model: str) -> float:
         log = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         return train.all_steps * log["seconds"] / log["step"] if log.get("step") else math.nan
     _, codec, train = study.model(model)
-    lock = Path("dvc.lock")
-    trained = YAML(typ="safe").load(lock)["stages"] if lock.exists() else {}
     speeds: dict[str, float] = {}
     for path in Path("reports/training").glob("*/metrics.json"):
         name = path.parent.name
         log = json.loads(path.read_text(encoding="utf-8"))
-        logged = trained_with(trained.get(f"train@{name}"), name)
-        if log.get("step") and logged and logged[0] == codec.transform:
-            speeds[name] = log["seconds"] / log["step"] / work(logged[1])
+        told = trained_with(name)
+        if not (log.get("step") and told):
+            continue
+        if told["codec"]["transform"] == codec.relevant()["transform"]:
+            speeds[name] = log["seconds"] / log["step"] / work(TrainConfig(**told["train"]))
     typical = statistics.median(speeds.values()) if speeds else math.nan
     return train.all_steps * work(train) * speeds.get(model, typical)
 
 
-def trained_with(
-    locked: Mapping[str, Any] | None, model: str
-) -> tuple[TransformConfig, TrainConfig] | None:
-    """Parameters that dvc.lock notes of a training; None if it notes none of today's form."""
-    if locked is None:
-        return None
-    values = locked["params"]["params.yaml"]
-    try:
-        codec, train, own = values["codec"], values["train"], values[f"models.{model}"]
-        params.apply_patch(codec, own.get("codec", {}))
-        params.apply_patch(train, own.get("train", {}))
-        return TransformConfig(**codec["transform"]), TrainConfig(**train)
-    except (KeyError, ValidationError):
-        return None
+def trained_with(model: str) -> Any:
+    """What the training of a model was told, as noted beside its log; None where it was not."""
+    path = resolved.MODELS / f"{model}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["config"] if path.exists() else None
 
 
 def work(train: TrainConfig) -> float:

@@ -18,8 +18,7 @@ import typer
 from ruamel.yaml import YAML
 
 from ecc import params
-from ecc.codecs.base import CodecEntry
-from ecc.data.corpus import sample
+from ecc.data.corpus import sample, write_clips
 from ecc.evaluate.coding import decode_streams, encode_test_sets
 from ecc.evaluate.scores import score_codec
 from ecc.files import atomic_path
@@ -28,6 +27,7 @@ from ecc.tables import read_table, write_table
 from ecc.train.trainer import Run, train
 
 TEST_SET = "valid"
+CLASS = "ecc.codecs.ecc:EccCodec"
 TABLE = Path("reports/trials.csv")
 COLUMNS = ["trial", "changes", "steps", "minutes", "lmbda", "kbps"]
 
@@ -65,16 +65,16 @@ def main(
         f"{lmbda:g}": {"model": str(run.weights), "level": level}
         for level, lmbda in enumerate(config.lmbda)
     }
-    trial = CodecEntry.model_validate(
-        {"class": "ecc.codecs.ecc:EccCodec", "label": name, "points": points}
-    )
-    test_sets = {TEST_SET: sample(read_table(run.manifest), study.test_sets[TEST_SET])}
+    speech = folder / "test_sets"
+    clips = sample(read_table(run.manifest), study.test_sets[TEST_SET])
+    write_clips(speech / TEST_SET, clips, run.speech)
+    test_sets = {TEST_SET: read_table(speech / f"{TEST_SET}.csv")}
     workers, metrics = study.score.workers, study.score.metrics
     streams, decoded = folder / "streams", folder / "decoded"
-    encode_test_sets(name, trial, points, test_sets, run.speech, streams, run.identity, workers)
+    encode_test_sets(name, CLASS, points, test_sets, speech, streams, run.identity, workers)
     decode_streams(streams, decoded, run.identity, workers)
     scores, journal = folder / f"{name}.csv", folder / "scores.jsonl"
-    score_codec(streams, decoded, test_sets, run.speech, metrics, scores, journal, workers)
+    score_codec(streams, decoded, test_sets, speech, metrics, scores, journal, workers)
 
     table = rd_table(
         read_scores(folder, [name], metrics), [name], [TEST_SET], metrics, study.report

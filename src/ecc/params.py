@@ -1,11 +1,11 @@
-"""All sections of `params.yaml` together, checked before anything runs.
+"""All sections of `params.yaml` together, checked before anything runs, and what they amount to.
 
-Only the scripts in `workflow/` and the command line import this module. A library module that
-did would make every stage depend on every section (see `ecc.fingerprint`).
+Stages do not import this module: `workflow/stages/validate.py` writes what each of them is to do
+into a file, on which it depends, and which is all that it reads (`ecc.resolved`).
 """
 
 import os
-from collections.abc import Collection, Iterable, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -18,7 +18,8 @@ from ecc.config import Config
 from ecc.data.corpus import TestSet
 from ecc.data.sources import AnySource
 from ecc.evaluate.config import ScoreConfig
-from ecc.model.config import CodecConfig
+from ecc.lyra.models import FRAME
+from ecc.model.config import CHUNK_FRAMES, CodecConfig
 from ecc.report.config import Report
 from ecc.train.config import ModelConfig, TokenModelConfig, TrainConfig
 
@@ -90,6 +91,10 @@ class Params(Config):
                 for k, v in self.test_sets.items()
             ),
             *(
+                (f"models.{name}.sources", model.sources or [], self.study.sources)
+                for name, model in self.models.items()
+            ),
+            *(
                 (f"token_models.{k}.base", [v.base.partition("/")[2]], self.models)
                 for k, v in self.token_models.items()
             ),
@@ -119,6 +124,11 @@ class Params(Config):
             for key, names in self.study
             for name in sorted({name for name in names if names.count(name) > 1})
         ]
+        problems += [
+            f"token_models.{name}: a model has that name already"
+            for name in self.token_models
+            if name in self.models
+        ]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -131,10 +141,13 @@ class Params(Config):
         ):
             for name in names:
                 try:
-                    resolve(name)
+                    _, codec, train = resolve(name)
                 except ValidationError as error:
-                    lines = (f"{section}.{name}: {line}" for line in _lines(error))
-                    raise ValueError("\n".join(lines)) from None
+                    problems = _lines(error)
+                else:
+                    problems = list(_misfits(codec, train))
+                if problems:
+                    raise ValueError("\n".join(f"{section}.{name}: {line}" for line in problems))
         for name in self.models:
             rvq = self.model(name)[1].rvq
             if (rvq.tokens is None) != (rvq.codebooks == "learned"):
@@ -161,6 +174,8 @@ class Params(Config):
         codec["levels"] = len(model.levels)
         codec["rvq"]["stages"] = model.stages
         apply_patch(codec, model.codec)
+        if codec["rvq"]["tokens"] is not None:
+            train["processes"] = 1  # see ecc.train.tokens
         apply_patch(train, model.train)
         return model, CodecConfig.model_validate(codec), TrainConfig.model_validate(train)
 
@@ -177,8 +192,20 @@ class Params(Config):
         _, base, _ = self.model(model.base.partition("/")[2])
         codec, train = base.model_dump(), self.train.model_dump()
         codec["rvq"]["tokens"] = model.tokens
+        train["processes"] = 1
         apply_patch(train, model.train)
         return model, CodecConfig.model_validate(codec), TrainConfig.model_validate(train)
+
+    def training_sources(self, name: str) -> list[str]:
+        """The sources of the study that a model is trained on; a token model follows its base."""
+        if name in self.token_models:
+            name = self.token_models[name].base.partition("/")[2]
+        named = self.models[name].sources
+        return [
+            source
+            for source in self.study.sources
+            if self.sources[source].trains and (named is None or source in named)
+        ]
 
     def points(self, codec: str) -> dict[str, dict[str, Any]]:
         """Constructor arguments of each operating point of `codec`."""
@@ -199,6 +226,26 @@ class Params(Config):
             if (self.test_sets[name].split == "test" if named is None else name in named)
         ]
 
+    def stands_on_lyra(self, codec: str) -> bool:
+        """Whether a model of the codec has the encoder and the decoder of Lyra around it."""
+        variant = self.codecs[codec].variant
+        configs = [self.model(k)[1] for k, m in self.models.items() if m.variant == variant]
+        configs += [
+            self.token_model(k)[1] for k, m in self.token_models.items() if m.variant == variant
+        ]
+        return any(config.transform.kind == "lyra" for config in configs)
+
+    def budget(self, codec: str) -> dict[str, Any]:
+        """What all models of the codec together were trained with; nothing for one that has the
+        models of another."""
+        variant = self.codecs[codec].variant
+        models = [self.model(name) for name, m in self.models.items() if m.variant == variant]
+        return {
+            "steps": sum(train.all_steps for _, _, train in models),
+            "crops": max((train.processes * train.batch for _, _, train in models), default=0),
+            "lmbda": " ".join(f"{value:g}" for model, _, _ in models for value in model.levels),
+        }
+
     def kinds(self) -> dict[str, str]:
         """What the report groups each codec with: own (of this study), ablation (with the full
         codec that ablations are compared with), neural, conventional or control."""
@@ -209,6 +256,31 @@ class Params(Config):
             if codec.anchor:
                 kinds |= {name: "ablation", codec.anchor: "ablation"}
         return kinds
+
+
+def _misfits(codec: CodecConfig, train: TrainConfig) -> Iterator[str]:
+    """What would stop the training of a model once its corpus is there."""
+    transform, entropy, loss = codec.transform, codec.entropy, train.loss
+    if transform.kind == "lyra" and transform.hop * transform.stack != FRAME:
+        yield f"codec.transform.hop: hop * stack must be {FRAME}, the samples of a frame of Lyra"
+    if transform.kind == "stft" and transform.n_fft < 2 * transform.hop:
+        yield "codec.transform.n_fft: must be 2 * hop or more, or frames leave gaps"
+    if codec.rvq.stages:
+        if codec.rvq.tokens and train.processes > 1:
+            yield "train.processes: a model of tokens is trained in one process"
+    else:
+        if transform.channels % entropy.slices:
+            yield (
+                f"codec.entropy.slices: {transform.channels} channels (codec.transform.channels) "
+                f"do not make {entropy.slices} equal slices"
+            )
+        if CHUNK_FRAMES % entropy.z_stride:
+            yield f"codec.entropy.z_stride: must divide {CHUNK_FRAMES}, not {entropy.z_stride}"
+        if train.crop.frames % entropy.z_stride:
+            yield "train.crop.frames: must be a multiple of codec.entropy.z_stride"
+    samples = train.crop.frames * transform.hop * transform.stack
+    if max(loss.n_fft) >= 2 * samples:
+        yield f"train.loss.n_fft: a crop (train.crop.frames) has {samples} samples, too few for it"
 
 
 def apply_patch(target: MutableMapping[str, Any], patch: Mapping[str, Any]) -> None:

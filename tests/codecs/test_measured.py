@@ -56,7 +56,7 @@ def references() -> list[np.ndarray]:
             pytest.skip(f"{source} was not fetched: python workflow/stages/fetch.py {source}")
         rows = pd.read_csv(table)
         row = rows[rows["seconds"].between(5.8, 7.8)].sort_values("clip").iloc[0]
-        clips.append(from_int16(read_clip(SPEECH, row.to_dict())))
+        clips.append(from_int16(read_clip(SPEECH / source / "speech.s16", row.to_dict())))
     return clips
 
 

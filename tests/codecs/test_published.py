@@ -14,12 +14,12 @@ from ruamel.yaml import YAML
 from ecc import params
 from ecc.audio import to_int16
 from ecc.codecs.base import from_int16, load_codec
-from ecc.codecs.published import Published
-from ecc.data.corpus import COLUMNS, sample
+from ecc.codecs.published import FOLDER, Published
+from ecc.data.corpus import COLUMNS, build
 from ecc.data.fetch import fetch
 from ecc.errors import CodecUnavailable
 from ecc.evaluate.alignment import estimate_delay, remove_delay
-from ecc.evaluate.coding import decode_streams, encode_test_sets, records
+from ecc.evaluate.coding import decode_streams, encode_test_sets, read_table, records
 from ecc.evaluate.metrics import pesq_wb, visqol
 from ecc.evaluate.scores import score_codec
 from ecc.speech import read_clip
@@ -28,10 +28,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def write_source(folder: Path, clips: dict[str, np.ndarray], **facts: object) -> pd.DataFrame:
-    """A fetched source called "demo"; returns its clips."""
+    """The decodes of a source called "demo", as `corpus` leaves them; returns its clips."""
     rows, start = [], 0
-    (folder / "demo").mkdir(parents=True, exist_ok=True)
-    with (folder / "demo" / "speech.s16").open("wb") as file:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "demo.s16").open("wb") as file:
         for name, samples in clips.items():
             split = "test" if name.startswith("target") else "decoded"
             row = (f"demo__{name}", "demo", name[-1], "en", split, "", len(samples) / 16000)
@@ -39,9 +39,9 @@ def write_source(folder: Path, clips: dict[str, np.ndarray], **facts: object) ->
             file.write(samples.astype("<i2").tobytes())
             start += len(samples)
     table = pd.DataFrame(rows, columns=COLUMNS)
-    table.to_csv(folder / "demo" / "clips.csv", index=False)
+    table.to_csv(folder / "demo.csv", index=False)
     about = {"source": "demo", "available": True, "reason": None, "version": "0123456789abcdef"}
-    (folder / "demo" / "source.json").write_text(json.dumps(about | facts))
+    (folder / "demo.json").write_text(json.dumps(about | facts))
     return table
 
 
@@ -57,7 +57,7 @@ def demo(tmp_path, monkeypatch, voice):
         "a__y": np.pad(y, (80, 0))[:-200] // 2,
         "b__y_decoded": y // 4,
     }
-    return clips, write_source(tmp_path / "data" / "speech", clips)
+    return clips, write_source(tmp_path / "data" / "corpus" / "decodes", clips)
 
 
 def test_a_reference_gives_its_decode_at_the_nominal_rate(demo):
@@ -102,7 +102,9 @@ def test_a_source_that_is_not_there_makes_the_codec_absent(demo, tmp_path):
     arguments = {"reference": "target__{}", "decoded": "a__{}", "kbps": 1}
     with pytest.raises(CodecUnavailable, match=r"source other was not fetched.*study\.sources"):
         Published("other", **arguments)
-    write_source(tmp_path / "data" / "speech", {}, available=False, reason="no route to host")
+    write_source(
+        tmp_path / "data" / "corpus" / "decodes", {}, available=False, reason="no route to host"
+    )
     with pytest.raises(CodecUnavailable, match="could not be reached: no route to host"):
         Published("demo", **arguments)
 
@@ -128,8 +130,8 @@ def test_through_files_and_scores_like_any_codec(demo, tmp_path):
         **{"class": "ecc.codecs.published:Published", "label": "Demo", "points": points}
     )
     test_sets = {"demo": table[table["split"] == "test"]}
-    speech, streams, decoded = Path("data/speech"), tmp_path / "streams", tmp_path / "decoded"
-    encode_test_sets("demo", config, points, test_sets, speech, streams, "code", 1)
+    speech, streams, decoded = FOLDER, tmp_path / "streams", tmp_path / "decoded"
+    encode_test_sets("demo", config.class_, points, test_sets, speech, streams, "code", 1)
     decode_streams(streams, decoded, "code", 1)
     out, journal = tmp_path / "scores.csv", tmp_path / "journal"
     score_codec(streams, decoded, test_sets, speech, ("estoi",), out, journal, 1)
@@ -192,14 +194,18 @@ def published(tmp_path_factory):
     study = params.load(folder / "params.yaml")
     sets = {}
     for name in SIZES:
-        (source,) = study.test_sets[name].sources
+        test_set = study.test_sets[name]
+        (source,) = test_set.sources
         if not Path(os.environ.get("ECC_MIRROR", "/nowhere"), source).is_dir():
             pytest.skip(f"no published decodes: ECC_MIRROR has no folder {source}")
-        clips = folder / "data/speech" / source / "clips.csv"
-        if not clips.exists():
-            fetched = fetch(source, study.sources[source], clips.parents[1], folder / "downloads")
-            assert fetched is None
-        sets[name] = records(sample(pd.read_csv(clips), study.test_sets[name]))
+        speech, corpus = folder / "data/speech", folder / "data/corpus"
+        if not (speech / source).exists():
+            assert fetch(source, study.sources[source], speech, folder / "downloads") is None
+        build({source: study.sources[source]}, {name: test_set}, {}, speech, folder / name)
+        shutil.copytree(folder / name / "decodes", corpus / "decodes", dirs_exist_ok=True)
+        table = folder / name / "test_sets" / f"{name}.csv"
+        samples = {"file": table.with_suffix(".s16")}
+        sets[name] = [clip | samples for clip in records(read_table(table))]
     return folder, study, sets
 
 
@@ -255,7 +261,7 @@ def make(study: params.Params, point: str) -> Published:
 def decodes(codec: Published, clips: list[dict]) -> list[tuple[np.ndarray, np.ndarray]]:
     pairs = []
     for clip in clips:
-        reference = from_int16(read_clip(Path("data/speech"), clip))
+        reference = from_int16(read_clip(clip["file"], clip))
         try:
             pairs.append((reference, codec.decode(codec.encode(reference))))
         except LookupError:

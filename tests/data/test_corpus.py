@@ -149,7 +149,7 @@ def test_builds_a_corpus(tmp_path):
     one = [recording("a1.wav", 1.0, 1), recording("b1.wav", 2.0, 2)]
     two = [recording("a2.wav", 1.5, 3)]
     sources = fetched(tmp_path, SPLITS, one=one, two=two)
-    build(sources, {"all": test_set()}, tmp_path / "speech", tmp_path / "corpus")
+    build(sources, {"all": test_set()}, {}, tmp_path / "speech", tmp_path / "corpus")
     table = pd.read_csv(tmp_path / "corpus" / "manifest.csv")
     assert list(table["clip"]) == ["one__a1", "one__b1", "two__a2"]
     drawn = pd.read_csv(tmp_path / "corpus" / "test_sets" / "all.csv")
@@ -158,11 +158,13 @@ def test_builds_a_corpus(tmp_path):
     assert [fact["source"] for fact in facts] == ["one", "two"]
     assert facts[0]["splits"]["test"] == {"clips": 1, "hours": 0.0006, "speakers": 1}
     for row in table.to_dict("records"):
-        samples = read_clip(tmp_path / "speech", row)
+        samples = read_clip(tmp_path / "speech" / row["source"] / "speech.s16", row)
         assert samples.dtype == np.int16 and samples.shape == (row["samples"],)
     expected = np.random.default_rng(2).uniform(-0.5, 0.5, 32000)
-    clip = read_clip(tmp_path / "speech", table.to_dict("records")[1])
+    test_set_file = tmp_path / "corpus" / "test_sets" / "all.s16"
+    clip = read_clip(test_set_file, drawn.to_dict("records")[0])
     assert np.abs(clip / 32768 - expected).max() < 1 / 32768
+    assert test_set_file.stat().st_size == 2 * 32000
 
 
 def test_a_recording_in_two_sources_is_in_a_test_set_once(tmp_path):
@@ -185,24 +187,59 @@ def test_a_recording_in_two_sources_is_in_a_test_set_once(tmp_path):
 def test_decodes_are_no_speech_of_the_corpus(tmp_path):
     one = [recording("b1.wav", 1.0, 1), recording("c1.wav", 1.0, 2)]
     sources = fetched(tmp_path, {"b": "test", "c": "decoded"}, one=one)
-    table = build(sources, {"all": test_set()}, tmp_path / "speech", tmp_path)
+    table = build(sources, {"all": test_set()}, {}, tmp_path / "speech", tmp_path)
     assert list(table["clip"]) == ["one__b1"]
     assert (tmp_path / "test_sets" / "all.csv").read_text().count("\n") == 2
+
+
+def test_decodes_are_kept_with_their_references(tmp_path):
+    recorded = [recording(f"{name}.wav", 1.0, seed) for seed, name in enumerate(["a1", "b1", "c1"])]
+    splits = {"a": "train", "b": "test", "c": "decoded"}
+    sources = fetched(tmp_path, splits, one=recorded, two=recorded[:2], far=[Unreachable("gone")])
+    build(sources, {}, {}, tmp_path / "speech", tmp_path)
+    decodes = tmp_path / "decodes"
+    assert {path.name for path in decodes.glob("*.csv")} == {"one.csv", "far.csv"}
+    table = pd.read_csv(decodes / "one.csv")
+    assert list(table["clip"]) == ["one__b1", "one__c1"]
+    for row, seed in zip(table.to_dict("records"), (1, 2), strict=True):
+        expected = np.random.default_rng(seed).uniform(-0.5, 0.5, 16000)
+        clip = read_clip(decodes / "one.s16", row)
+        assert np.abs(clip / 32768 - expected).max() < 1 / 32768
+    assert json.loads((decodes / "far.json").read_text())["reason"] == "gone"
+
+
+def test_a_source_declared_otherwise_must_be_fetched_again(tmp_path, monkeypatch):
+    sources = fetched(tmp_path, SPLITS, one=[recording("a1.wav", 1.0)])
+    build(sources, {}, {}, tmp_path / "speech", tmp_path)
+    monkeypatch.setattr(Given, "identity", lambda self: {"table_sha256": "of a row that moved"})
+    with pytest.raises(CorpusError, match=r"one: declared otherwise .*fetch\.py one"):
+        build(sources, {}, {}, tmp_path / "speech", tmp_path)
+
+
+def test_a_model_that_names_its_sources_hears_of_no_other(tmp_path):
+    one, two = ([recording(f"{name}.wav", 1.0, seed)] for seed, name in enumerate(["a1", "a2"]))
+    sources = fetched(tmp_path, SPLITS, one=one, two=two)
+    training = {"all": ["one", "two"], "choosy": ["two"]}
+    build(sources, {}, training, tmp_path / "speech", tmp_path)
+    heard = {m: json.loads((tmp_path / "training" / f"{m}.json").read_text()) for m in training}
+    assert {model: list(of["sources"]) for model, of in heard.items()} == training
 
 
 def test_identity_does_not_depend_on_what_was_reached(tmp_path):
     recorded = [recording("a1.wav", 1.0)]
     for folder, last in (("reached", recorded), ("not", [Unreachable("gone")])):
         sources = fetched(tmp_path / folder, SPLITS, one=recorded, two=last)
-        build(sources, {"all": test_set()}, tmp_path / folder / "speech", tmp_path / folder)
-    read = [(tmp_path / folder / "identity.json").read_bytes() for folder in ("reached", "not")]
+        training = {"model": ["one", "two"]}
+        build(sources, {}, training, tmp_path / folder / "speech", tmp_path / folder)
+    path = "training/model.json"
+    read = [(tmp_path / folder / path).read_bytes() for folder in ("reached", "not")]
     assert read[0] == read[1]
     assert (tmp_path / "not" / "manifest.csv").read_text().count("\n") == 2
 
 
 def test_nothing_reached_is_an_empty_corpus(tmp_path):
     sources = fetched(tmp_path, SPLITS, one=[Unreachable("gone")])
-    build(sources, {"all": test_set()}, tmp_path / "speech", tmp_path)
+    build(sources, {"all": test_set()}, {}, tmp_path / "speech", tmp_path)
     header = ",".join(COLUMNS) + "\n"
     assert (tmp_path / "manifest.csv").read_text() == header
     assert (tmp_path / "test_sets" / "all.csv").read_text() == header
@@ -261,4 +298,4 @@ def test_the_main_test_sets_are_as_large_as_the_docs_say(tmp_path, monkeypatch):
 def test_a_source_that_was_not_fetched(tmp_path):
     sources = {"one": Given.model_construct(licence="CC0")}
     with pytest.raises(CorpusError, match="one: not fetched"):
-        build(sources, {}, tmp_path, tmp_path)
+        build(sources, {}, {}, tmp_path, tmp_path)

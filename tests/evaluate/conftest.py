@@ -4,6 +4,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -66,9 +67,9 @@ def study(tmp_path, monkeypatch, voice):
     monkeypatch.syspath_prepend(tmp_path)
     seconds = {"a": [1.5, 2.0, 1.2], "b": [1.1, 0.01]}
     tables = {}
-    start, samples = 0, []
+    (tmp_path / "speech").mkdir()
     for name, lengths in seconds.items():
-        rows = []
+        rows, start, samples = [], 0, []
         for number, length in enumerate(lengths):
             samples.append(to_int16(voice(length, seed=number)))
             rows.append(
@@ -86,8 +87,6 @@ def study(tmp_path, monkeypatch, voice):
             )
             start += len(samples[-1])
         tables[name] = pd.DataFrame(rows)
-    path = tmp_path / "speech" / "synthetic" / "speech.s16"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"".join(clip.astype("<i2").tobytes() for clip in samples))
+        np.concatenate(samples).astype("<i2").tofile(tmp_path / "speech" / f"{name}.s16")
     yield Study(tmp_path, module, tables)
     sys.modules.pop(module, None)

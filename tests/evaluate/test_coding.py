@@ -13,7 +13,7 @@ from ecc.tables import read_table
 def encode(study, points=None, code="code", test_sets=None):
     return encode_test_sets(
         name="toy",
-        config=study.config,
+        spec=study.config.class_,
         points=points or study.config.points,
         test_sets=test_sets or study.test_sets,
         speech=study.root / "speech",
@@ -54,7 +54,7 @@ def test_streams_and_audio_of_every_utterance_at_every_point(study):
     decoded = read_table(study.root / "decoded" / "index.csv")
     assert list(decoded["file"]) == [f.replace(".bin", ".flac") for f in good["file"]]
     clip = study.test_sets["a"].iloc[1]
-    speech = np.fromfile(study.root / "speech/synthetic/speech.s16", dtype="<i2")
+    speech = np.fromfile(study.root / "speech/a.s16", dtype="<i2")
     expected = speech[clip["start"] :][: clip["samples"]] / 32768
     samples = audio.read(study.root / "decoded/a/fine/001.flac")
     np.testing.assert_allclose(samples[25:], expected, atol=0.5 / 127 + 1e-4)
@@ -140,7 +140,7 @@ def test_changed_weights_at_the_same_path_are_other_weights(study):
 
 def test_changed_speech_and_a_removed_test_set(study):
     encode(study)
-    path = study.root / "speech/synthetic/speech.s16"
+    path = study.root / "speech/a.s16"
     first = study.test_sets["a"].iloc[0]
     content = bytearray(path.read_bytes())
     content[2 * first["start"] + 1] ^= 1

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from model.conftest import raw_codec
 
 from ecc.audio import to_int16
-from ecc.codecs.base import CodecEntry, from_int16
+from ecc.codecs.base import from_int16
 from ecc.codecs.ecc import EccCodec
 from ecc.evaluate import diagnostics
 from ecc.evaluate.coding import encode_test_sets
@@ -51,8 +51,8 @@ class Study:
 def study(tmp_path_factory, model, voice):
     root = tmp_path_factory.mktemp("study")
     clips = [to_int16(voice(seconds, seed=number)) for number, seconds in enumerate((1.5, 2, 1.2))]
-    path = root / "speech" / "synthetic" / "speech.s16"
-    path.parent.mkdir(parents=True)
+    path = root / "speech" / "a.s16"
+    path.parent.mkdir()
     path.write_bytes(np.concatenate(clips).astype("<i2").tobytes())
     lengths = [len(clip) for clip in clips]
     table = pd.DataFrame(
@@ -63,9 +63,9 @@ def study(tmp_path_factory, model, voice):
             "samples": lengths,
         }
     )
-    config = CodecEntry(**{"class": "ecc.codecs.ecc:EccCodec", "label": "ECC", "variant": "x"})
     points = {f"p{level}": {"model": str(model), "level": level} for level in POINTS}
-    encode_test_sets("ecc", config, points, {"a": table}, root / "speech", root / "streams", "", 1)
+    spec, speech = "ecc.codecs.ecc:EccCodec", root / "speech"
+    encode_test_sets("ecc", spec, points, {"a": table}, speech, root / "streams", "", 1)
     return Study(model, root / "speech", root / "streams", table)
 
 
@@ -115,7 +115,7 @@ def test_an_utterance_says_what_its_stream_says(study):
             "model": str(study.model),
             "stream": str(stream),
             "clip": clip,
-            "speech": str(study.speech),
+            "speech": str(study.speech / "a.s16"),
             "thresholds": [0, 12],
         }
     )
@@ -127,7 +127,7 @@ def test_an_utterance_says_what_its_stream_says(study):
     assert 0 < (~found.coded).sum() < found.coded.size
     assert (found.exact.skipped == (~found.coded).sum(axis=0)).all()
     assert found.exact.bits == found.sweep[12].bits < found.sweep[0].bits
-    samples = from_int16(read_clip(study.speech, clip))
+    samples = from_int16(read_clip(study.speech / "a.s16", clip))
     assert found.exact.bits == pytest.approx(codec.encode_estimated(samples)[1])
     (y,) = codec.codec.analyse_chunks(torch.from_numpy(samples), POINTS[-1])
     assert found.exact.error == pytest.approx(float((latent.y_hat - y).square().sum()))

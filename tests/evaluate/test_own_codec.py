@@ -42,7 +42,7 @@ def test_the_examples_are_encoded_decoded_and_scored(study, monkeypatch, name, k
     streams, decoded, speech = (study.root / part for part in ("streams", "decoded", "speech"))
     sets = {"a": study.test_sets["a"]}
     points = config.resolve_points({})
-    assert encode_test_sets(name, config, points, sets, speech, streams, "code", 1) is None
+    assert encode_test_sets(name, config.class_, points, sets, speech, streams, "code", 1) is None
     assert decode_streams(streams, decoded, "code", 1) is None
     scores = study.root / "scores.csv"
     score_codec(streams, decoded, sets, speech, ("estoi",), scores, study.root / "journal", 1)

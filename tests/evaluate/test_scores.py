@@ -38,7 +38,7 @@ def score(study, metrics=("pesq_wb", "estoi"), codec="toy"):
 def coded(study):
     encode_test_sets(
         "toy",
-        study.config,
+        study.config.class_,
         study.config.points,
         study.test_sets,
         study.root / "speech",
@@ -167,7 +167,7 @@ def test_what_was_not_decoded_has_no_scores(coded):
 
 def test_an_absent_codec_has_an_empty_table(study):
     encode_test_sets(
-        *("toy", study.config, {"none": {"step": 0}}, study.test_sets),
+        *("toy", study.config.class_, {"none": {"step": 0}}, study.test_sets),
         *(study.root / "speech", study.root / "streams", "code", 2),
     )
     decode_streams(study.root / "streams", study.root / "decoded", "code", workers=2)

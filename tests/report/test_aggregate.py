@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from ecc.params import apply_patch
+from ecc.params import apply_patch, load
 from ecc.tables import write_table
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +24,7 @@ def aggregate(tmp_path, monkeypatch, make_scores):
     content["score"]["metrics"] = ["pesq_wb", "visqol", "estoi"]
     content["report"] |= {"bootstrap": 100, "runs": {}}
     main = runpy.run_path(str(ROOT / "workflow/stages/aggregate.py"))["main"]
+    configs = runpy.run_path(str(ROOT / "workflow/stages/validate.py"))["configs"]
 
     def write(path, text):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -32,9 +33,10 @@ def aggregate(tmp_path, monkeypatch, make_scores):
     def run(*codecs):
         content["study"]["codecs"] = list(codecs)
         YAML().dump(content, Path("params.yaml"))
+        write("data/configs/aggregate.json", json.dumps(configs(load(), {})["aggregate"]))
         write("data/corpus/sources.json", "[]")
         for number, codec in enumerate(codecs):
-            about = {"codec": codec, "label": codec.upper(), "version": "1", "available": True}
+            about = {"codec": codec, "version": "1", "available": True}
             about |= {"rate": "measured", "reason": None}
             write(f"data/streams/{codec}/codec.json", json.dumps(about))
             points = [(kbps * (1 + number), kbps) for kbps in (1.0, 2.0, 4.0)]

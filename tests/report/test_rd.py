@@ -122,13 +122,13 @@ def test_absent_codec_source_and_test_set(make_scores, tmp_path):
     read = rd.read_scores(tmp_path, ["ecc", "evs", "opus"], METRICS)
     assert read["reason"].eq("").all()
     for codec, available in (("ecc", True), ("evs", False), ("opus", True)):
-        about = {"codec": codec, "label": codec.upper(), "class": "a:B", "version": "1"}
+        about = {"codec": codec, "class": "a:B", "version": "1"}
         about |= {"available": available, "reason": None if available else "no library"}
         about["rate"] = "nominal" if codec == "opus" else "measured"
         (tmp_path / codec).mkdir()
         (tmp_path / codec / "codec.json").write_text(json.dumps(about | {"points": {}}))
     kinds = {"ecc": "own", "evs": "conventional", "opus": "neural"}
-    codecs = rd.read_codecs(tmp_path, kinds)
+    codecs = rd.read_codecs(tmp_path, kinds, {codec: codec.upper() for codec in kinds})
     assert codecs["label"].tolist() == ["ECC", "EVS", "OPUS, nominal rate"]
     assert dict(zip(codecs["codec"], codecs["kind"], strict=True)) == kinds
     sources = [

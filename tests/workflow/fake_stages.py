@@ -1,4 +1,5 @@
-"""Stand-ins for the scripts of workflow/: the files of each stage, made from its inputs alone.
+"""Stand-ins for the scripts of workflow/stages/: the files of each stage, made from what the real
+one reads. `validate` and `inputs` are the real ones.
 
 What ran is noted in ran.log. A source named in $UNREACHABLE comes out empty.
 """
@@ -6,14 +7,10 @@ What ran is noted in ran.log. A source named in $UNREACHABLE comes out empty.
 import hashlib
 import json
 import os
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
-
-from ruamel.yaml import YAML
-
-PARAMS: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text())
-STUDY = PARAMS["study"]
 
 
 def put(path: str, *contents: str) -> None:
@@ -27,18 +24,17 @@ def digest(*paths: str) -> str:
     return hashlib.sha256(contents).hexdigest() + "\n"
 
 
-def validate() -> None:
-    stages = ["fetch", "fetch_lyra", "corpus", "train", "tokens", "weights"]
-    stages += ["score", "diagnose", "aggregate", "report"]
-    stages += [f"{stage}-{codec}" for stage in ("encode", "decode") for codec in STUDY["codecs"]]
-    for stage in stages:
-        put(f"data/fingerprints/{stage}.txt", stage)
+def config(name: str) -> Any:
+    return json.loads(Path(f"data/configs/{name}.json").read_text())
 
 
 def fetch(source: str) -> None:
     available = os.environ.get("UNREACHABLE") != source
-    put(f"data/speech/{source}/clips.csv", f"clips of {source}" if available else "")
-    put(f"data/speech/{source}/source.json", json.dumps({"available": available}))
+    identity = config(f"sources/{source}")["identity"]
+    clips = digest(f"data/configs/sources/{source}.json") if available else ""
+    put(f"data/speech/{source}/clips.csv", clips)
+    facts = {"source": source, "available": available, "reason": "", "identity": identity}
+    put(f"data/speech/{source}/source.json", json.dumps(facts))
 
 
 def fetch_lyra() -> None:
@@ -46,48 +42,52 @@ def fetch_lyra() -> None:
 
 
 def corpus() -> None:
-    put("data/corpus/manifest.csv", digest("data/speech"))
-    put("data/corpus/sources.json", digest("data/speech"))
-    put("data/corpus/identity.json", json.dumps(PARAMS["sources"]))
-    for name in STUDY["test_sets"]:
-        sources = PARAMS["test_sets"][name]["sources"]
-        put(f"data/corpus/test_sets/{name}.csv", digest(*(f"data/speech/{s}" for s in sources)))
+    told = config("corpus")
+    identities = {}
+    for source in told["sources"]:
+        identities[source] = config(f"sources/{source}")["identity"]
+        fetched = json.loads(Path(f"data/speech/{source}/source.json").read_text())
+        assert fetched["identity"] == identities[source]
+    speech = [f"data/speech/{source}/clips.csv" for source in told["sources"]]
+    put("data/corpus/manifest.csv", digest(*speech))
+    put("data/corpus/sources.json", json.dumps([{"available": True}]), digest(*speech))
+    for model, sources in told["training"].items():
+        heard = {name: identity for name, identity in identities.items() if name in sources}
+        content = {"min_seconds": 0.3, "sources": heard}
+        put(f"data/corpus/training/{model}.json", json.dumps(content, indent=2), "\n")
+    for name, test_set in told["test_sets"].items():
+        heard = {f"data/speech/{source}/clips.csv" for source in test_set["sources"]}
+        put(f"data/corpus/test_sets/{name}.csv", json.dumps(test_set), digest(*sorted(heard)))
+        put(f"data/corpus/test_sets/{name}.s16", digest(*sorted(heard)))
+    if "freecodec-demo" in told["sources"]:
+        decodes = digest("data/speech/freecodec-demo/clips.csv")
+        put("data/corpus/decodes/freecodec-demo.csv", decodes)
+    else:
+        Path("data/corpus/decodes").mkdir()
 
 
 def train(model: str) -> None:
-    config = PARAMS["models"][model]
-    put(
-        f"data/models/{config['variant']}/{model}.safetensors",
-        json.dumps([PARAMS["codec"], PARAMS["train"], config]),
-        digest("data/corpus/identity.json"),
-    )
-    steps = PARAMS["train"]["steps"]
+    told = config(f"train/{model}")
+    inputs = (f"data/configs/train/{model}.json", f"data/corpus/training/{model}.json")
+    put(f"data/models/{told['variant']}/{model}.safetensors", digest(*inputs))
+    steps = told["train"]["steps"]
     put(f"reports/training/{model}/metrics.json", json.dumps({"step": steps, "seconds": 2 * steps}))
+    put(f"reports/models/{model}.json", json.dumps({"config": told, "software": {}}))
 
 
 def tokens(model: str) -> None:
-    config = PARAMS["token_models"][model]
-    put(
-        f"data/models/{config['variant']}/{model}.safetensors",
-        digest(f"data/models/{config['base']}.safetensors"),
-    )
+    told = config(f"tokens/{model}")
+    inputs = f"data/configs/tokens/{model}.json", f"data/models/{told['base']}.safetensors"
+    put(f"data/models/{told['variant']}/{model}.safetensors", digest(*inputs))
     put(f"reports/training/{model}/metrics.json", json.dumps({"step": 1, "seconds": 2}))
-
-
-def weights() -> None:
-    every = PARAMS["models"] | PARAMS["token_models"]
-    for codec in STUDY["codecs"]:
-        variant = PARAMS["codecs"][codec].get("variant")
-        models = [name for name, m in every.items() if m["variant"] == variant]
-        put(
-            f"data/weights/{codec}.txt",
-            *(digest(f"data/models/{variant}/{name}.safetensors") for name in models),
-        )
+    put(f"reports/models/{model}.json", json.dumps({"config": told, "software": {}}))
 
 
 def encode(codec: str) -> None:
-    inputs = (f"data/weights/{codec}.txt", "data/speech", "data/corpus/test_sets")
-    put(f"data/streams/{codec}/index.csv", digest(*inputs))
+    notes = (f"data/inputs/{kind}/{codec}.txt" for kind in ("weights", "speech"))
+    inputs = digest(*notes, f"data/configs/codecs/{codec}.json")
+    put(f"data/streams/{codec}/index.csv", inputs)
+    put(f"data/streams/{codec}/codec.json", json.dumps({"available": True}))
 
 
 def decode(codec: str) -> None:
@@ -95,7 +95,7 @@ def decode(codec: str) -> None:
 
 
 def score(codec: str) -> None:
-    put(f"data/scores/{codec}.csv", digest(f"data/decoded/{codec}"))
+    put(f"data/scores/{codec}.csv", digest(f"data/decoded/{codec}", "data/configs/score.json"))
     put(f"data/journals/{codec}.jsonl", digest(f"data/decoded/{codec}"))
 
 
@@ -104,32 +104,36 @@ def diagnose(codec: str) -> None:
     put(f"data/diagnostics/{codec}/timeline.csv", digest(f"data/streams/{codec}"))
 
 
+TABLES = "rd bd_rate matched_rate pairs targets runs codecs absent failures"
+TABLES += " machine/speed machine/versions"
+
+
 def aggregate() -> None:
-    for table in (
-        "rd",
-        "bd_rate",
-        "matched_rate",
-        "pairs",
-        "targets",
-        "runs",
-        "codecs",
-        "machine/speed",
-        "machine/versions",
-        "absent",
-        "failures",
-    ):
-        put(f"reports/{table}.csv", digest("data/scores", "reports/runs"))
+    for table in TABLES.split():
+        inputs = ("data/scores", "reports/runs", "data/configs/aggregate.json")
+        put(f"reports/{table}.csv", digest(*inputs))
     Path("reports/ablations").mkdir(exist_ok=True)
 
 
 def report() -> None:
-    put("reports/report.md", digest("reports/rd.csv", "reports/diagnostics", "reports/training"))
+    inputs = ("reports/rd.csv", "reports/diagnostics", "reports/training", "reports/models")
+    put("reports/report.md", digest(*inputs, "data/configs/report.json"))
     put("reports/machine.md", digest("reports/machine"))
     put("reports/figures/rd.png", digest("reports/rd.csv"))
 
 
+def run(stage: str, *arguments: str) -> None:
+    """Run the stand-in of a stage; the real script of one that has none."""
+    name = stage.replace("-", "_")
+    if name in globals():
+        globals()[name](*arguments)
+    else:
+        runpy.run_path(f"workflow/stages/{name}.py", run_name="__main__")
+
+
 if __name__ == "__main__":
-    stage = Path(sys.argv[0]).stem
+    _, script, *arguments = sys.argv
+    stage = Path(script).stem.replace("_", "-")
     with Path("ran.log").open("a") as log:
-        log.write("@".join([stage.replace("_", "-"), *sys.argv[1:]]) + "\n")
-    globals()[stage](*sys.argv[1:])
+        log.write("@".join([stage, *arguments]) + "\n")
+    run(stage, *arguments)

@@ -2,13 +2,16 @@ import json
 import os
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
-from ecc.params import apply_patch
+from ecc.params import apply_patch, load
+from ecc.train.trainer import Run
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,16 +25,38 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., obje
     """train(processes, model): the stage `train` of a model of the project in so many processes."""
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     main = runpy.run_path(str(ROOT / "workflow" / "stages" / "train.py"))["main"]
+    configs = runpy.run_path(str(ROOT / "workflow" / "stages" / "validate.py"))["configs"]
 
-    def run(processes: int, model: str = "ecc") -> object:
+    def run(
+        processes: int,
+        model: str = "ecc",
+        patch: Mapping[str, Any] = MappingProxyType({}),
+        instead: Callable[[Run], None] | None = None,
+    ) -> object:
         content = YAML(typ="safe").load(ROOT / "params.yaml")
         apply_patch(content, YAML(typ="safe").load(ROOT / "workflow/presets/lyra.yaml"))
         content["train"]["processes"] = processes
+        apply_patch(content, patch)
         YAML().dump(content, tmp_path / "params.yaml")
         monkeypatch.chdir(tmp_path)
+        for name, told in configs(load(), {}).items():
+            path = tmp_path / f"data/configs/{name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(told))
+        if instead is not None:
+            monkeypatch.setitem(main.__globals__, "train", instead)
         return main(model)
 
     return run
+
+
+def write_corpus(folder: Path, **sources: object) -> None:
+    """What the stage `corpus` says of the speech that every model hears."""
+    (folder / "data/corpus/training").mkdir(parents=True, exist_ok=True)
+    for model in ("ecc", "lyra-ecc", "lyra-coded"):
+        path = folder / f"data/corpus/training/{model}.json"
+        path.write_text(json.dumps({"sources": sources}))
+    (folder / "data/corpus/sources.json").write_text("[]")
 
 
 def test_more_than_one_process_is_torchruns(
@@ -53,31 +78,73 @@ def test_more_than_one_process_is_torchruns(
     for processes, world in ((1, None), (3, "3")):  # one process, and one of torchrun's three
         if world:
             monkeypatch.setenv("WORLD_SIZE", world)
-        with pytest.raises(FileNotFoundError, match=r"identity\.json"):
+        with pytest.raises(SystemExit, match=r"training/ecc\.json is missing"):
             train(processes)
     assert len(commands) == 1
 
 
 def test_a_source_out_of_reach_is_named(train: Callable[..., object], tmp_path: Path) -> None:
-    (tmp_path / "data" / "corpus").mkdir(parents=True)
-    (tmp_path / "data/corpus/identity.json").write_text(json.dumps({"sources": {"far": {}}}))
+    write_corpus(tmp_path, far={})
     facts = [{"source": "far", "available": False, "reason": "HTTP 404"}]
     (tmp_path / "data/corpus/sources.json").write_text(json.dumps(facts))
-    with pytest.raises(SystemExit, match=r"train ecc: the source far .*HTTP 404.*remove far"):
+    with pytest.raises(SystemExit, match=r"train@ecc: the source far .*HTTP 404.*remove far"):
         train(1)
 
 
 def test_lyras_weights_are_fetched_for_what_stands_on_them(
     train: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "data" / "corpus").mkdir(parents=True)
-    (tmp_path / "data/corpus/identity.json").write_text(json.dumps({"sources": {}}))
-    (tmp_path / "data/corpus/sources.json").write_text("[]")
+    write_corpus(tmp_path)
     monkeypatch.setenv("ECC_MIRROR", str(tmp_path / "mirror"))
     copies = tmp_path / "mirror/google-lyra"
     copies.mkdir(parents=True)
     (copies / "soundstream_encoder.tflite").write_text("something else")
-    with pytest.raises(SystemExit, match=r"train lyra-ecc: .*weights of Lyra.*encoder\.tflite"):
+    with pytest.raises(SystemExit, match=r"train@lyra-ecc: .*weights of Lyra.*encoder\.tflite"):
         train(1, "lyra-ecc")
-    with pytest.raises(FileNotFoundError, match=r"train\.txt"):
+    with pytest.raises(SystemExit, match=r"train\.txt is missing"):
         train(1)
+
+
+def test_a_model_of_tokens_is_trained_in_one_process(
+    train: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_corpus(tmp_path)
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("torchrun was called"))
+    with pytest.raises(SystemExit, match=r"weights of Lyra|train\.txt is missing"):
+        train(4, "lyra-coded")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(SystemExit, match=r"train@lyra-coded: .*in one process"):
+        train(1, "lyra-coded")
+
+
+def test_a_checkpoint_belongs_to_what_weights_follow_from(
+    train: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_corpus(tmp_path, heard={})
+    (tmp_path / "data/fingerprints").mkdir()
+    (tmp_path / "data/fingerprints/train.txt").write_text("code")
+    runs = []
+
+    def note(run: Run) -> None:
+        runs.append(run)
+        raise Replaced
+
+    def identity(patch: dict[str, object]) -> str:
+        with pytest.raises(Replaced):
+            train(1, "ecc", patch, note)
+        return runs[-1].identity
+
+    first = identity({})
+    assert (runs[0].sources, runs[0].train.cycles) == (["heard"], 3)
+    assert "torch" in runs[0].software
+    for same in (
+        {"models": {"ecc": {"train": {"cycles": 4}}}},  # goes on from a checkpoint of fewer
+        {"train": {"valid_steps": 7, "checkpoint_seconds": 7}},
+        {"codec": {"rvq": {"bits": 7}}},
+    ):
+        assert identity(same) == first
+    assert runs[-2].train.valid_steps == 7
+    others = ({"train": {"steps": 7}}, {"models": {"ecc": {"lmbda": [7]}}})
+    assert len({first, *map(identity, others)}) == 3
+    write_corpus(tmp_path, other={})
+    assert identity({}) != first

@@ -1,13 +1,13 @@
 """Average the scores into rate-distortion points, BD-rates and qualities at matched rates."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from ecc import params
+from ecc import resolved
 from ecc.report import bd_rate, rd
+from ecc.report.config import Report
 from ecc.report.machine import speed_table, version_table
 from ecc.report.runs import run_table
 from ecc.report.targets import target_table
@@ -16,13 +16,15 @@ from ecc.tables import REPORTED, write_table
 
 def main() -> None:
     """Write the tables of reports/ from data/scores, data/streams and data/corpus."""
-    study = params.load()
-    names, test_sets = study.study.codecs, study.study.test_sets
-    metrics, config = study.score.metrics, study.report
-    kinds = study.kinds()
-    every = rd.read_codecs(Path("data/streams"), {name: kinds[name] for name in names})
-    sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
-    scores = rd.read_scores(Path("data/scores"), names, metrics)
+    with resolved.one_line("aggregate"):
+        told = resolved.config("aggregate")
+        names, test_sets, metrics = told["codecs"], told["test_sets"], told["metrics"]
+        kinds, anchors = told["kinds"], told["anchors"]
+        config = Report.model_validate(told["report"])
+        taking_part = {name: kinds[name] for name in names}
+        every = rd.read_codecs(Path("data/streams"), taking_part, told["labels"])
+        sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
+        scores = rd.read_scores(Path("data/scores"), names, metrics)
 
     codecs = every[every["kind"] != "ablation"]
     rated = rd.with_rate(codecs)
@@ -43,13 +45,13 @@ def main() -> None:
         "runs": run_table(scores, Path("reports/runs"), test_sets, metrics, config),
         "codecs": codecs.drop(columns=["reason", "version"]),
         "machine/speed": speed_table(scores, codecs, test_sets),
-        "machine/versions": version_table(codecs),
+        "machine/versions": version_table(codecs, told["software"]),
         "absent": rd.absent_table(every, sources, test_sets, scores),
         "failures": rd.failure_table(scores, metrics),
     }
     # Those of a study without ablations are left as they are: its report shows them again.
-    for full in dict.fromkeys(anchor for name in names if (anchor := study.codecs[name].anchor)):
-        ablations = [name for name in names if study.codecs[name].anchor == full]
+    for full in dict.fromkeys(anchors.values()):
+        ablations = [name for name in names if anchors.get(name) == full]
         compared = [full, *ablations]
         found = every[every["codec"].isin(compared)]
         points = rd.rd_table(scores, compared, test_sets, metrics, config)
@@ -59,29 +61,13 @@ def main() -> None:
             f"ablations/{full}/bd_rate": bd_rate.pair_table(
                 scores, pairs, test_sets, metrics, config
             ),
-            f"ablations/{full}/codecs": found[["codec", "label"]].merge(_budgets(study, compared)),
+            f"ablations/{full}/codecs": found[["codec", "label"]].merge(
+                pd.DataFrame([{"codec": name, **told["budgets"][name]} for name in compared])
+            ),
         }
     Path("reports/ablations").mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         write_table(Path("reports") / f"{name}.csv", table, REPORTED)
-
-
-def _budgets(study: params.Params, codecs: Sequence[str]) -> pd.DataFrame:
-    """What the models of each of `codecs` were trained with, all its models together; nothing for
-    one that has the models of another."""
-    rows = []
-    for name in codecs:
-        variant = study.codecs[name].variant
-        models = [study.model(m) for m in study.models if study.models[m].variant == variant]
-        rows.append(
-            {
-                "codec": name,
-                "steps": sum(train.all_steps for _, _, train in models),
-                "crops": max((train.processes * train.batch for _, _, train in models), default=0),
-                "lmbda": " ".join(f"{v:g}" for model, _, _ in models for v in model.levels),
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,28 @@
 """Join the fetched sources and sample the test sets: `python workflow/stages/corpus.py`."""
 
-import sys
 from pathlib import Path
 
-from ecc import params
-from ecc.data.corpus import CorpusError, build
+from pydantic import TypeAdapter
+
+from ecc import resolved
+from ecc.data.corpus import CorpusError, TestSet, build
+from ecc.data.sources import AnySource
+from ecc.data.sources.base import Source
 
 
 def main() -> None:
     """Write data/corpus from data/speech."""
-    study = params.load()
-    sources = {name: study.sources[name] for name in study.study.sources}
-    test_sets = {name: study.test_sets[name] for name in study.study.test_sets}
-    try:
-        manifest = build(sources, test_sets, Path("data/speech"), Path("data/corpus"))
-    except CorpusError as error:
-        sys.exit(str(error))
+    with resolved.one_line("corpus", CorpusError):
+        config = resolved.config("corpus")
+        sources: dict[str, Source] = {
+            name: TypeAdapter(AnySource).validate_python(
+                resolved.config(f"sources/{name}")["declared"]
+            )
+            for name in config["sources"]
+        }
+        test_sets = {name: TestSet(**values) for name, values in config["test_sets"].items()}
+        folders = Path("data/speech"), Path("data/corpus")
+        manifest = build(sources, test_sets, config["training"], *folders)
     hours = manifest.groupby("split")["seconds"].sum() / 3600
     speakers = manifest.groupby("split")["speaker"].nunique()
     for split in hours.index:

@@ -1,11 +1,11 @@
 """Stage `diagnose`: take the streams of one codec of ours apart, down to its symbols."""
 
-import sys
+import json
 from pathlib import Path
 
 import typer
 
-from ecc import params
+from ecc import resolved
 from ecc.evaluate.codebooks import code_books
 from ecc.evaluate.diagnostics import diagnose
 from ecc.model.weights import ModelError, load_model
@@ -15,22 +15,18 @@ from ecc.tables import REPORTED, read_table, write_table
 def main(codec: str) -> None:
     """Write reports/diagnostics/CODEC/*.csv and, for a codec with an entropy model,
     data/diagnostics/CODEC/timeline.csv."""
-    study = params.load()
-    streams, workers = Path("data/streams") / codec, study.score.workers
+    streams, test_sets = Path("data/streams") / codec, Path("data/corpus/test_sets")
     (Path("data/diagnostics") / codec).mkdir(parents=True, exist_ok=True)
-    try:
-        points = study.points(codec)
+    with resolved.one_line(f"diagnose@{codec}", OSError, ValueError, ModelError):
+        workers = resolved.unbound()["workers"]
+        points = json.loads((streams / "codec.json").read_text(encoding="utf-8"))["points"]
         model = load_model(next(iter(points.values()))["model"])
         if model.codec.config.rvq.stages:
             tables = {"codebooks": code_books(streams, workers)}
         else:
-            test_sets = {
-                name: read_table(Path("data/corpus/test_sets") / f"{name}.csv")
-                for name in study.study.test_sets
-            }
-            tables = diagnose(streams, test_sets, Path("data/speech"), workers)
-    except (OSError, ValueError, ModelError) as error:
-        sys.exit(f"diagnose {codec}: {error}")
+            coded = read_table(streams / "index.csv")["test_set"].unique()
+            clips = {name: read_table(test_sets / f"{name}.csv") for name in coded}
+            tables = diagnose(streams, clips, test_sets, workers)
     for name, table in tables.items():
         # A timeline shows speech, which is not versioned with the numbers.
         folder = Path("data" if name == "timeline" else "reports") / "diagnostics" / codec

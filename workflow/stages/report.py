@@ -4,9 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
-from ecc import params
+from ecc import resolved
 from ecc.files import atomic_path
 from ecc.report import ablations, diagnostics, figures, machine
+from ecc.report.config import Report
 from ecc.report.render import render
 from ecc.tables import read_table
 
@@ -15,10 +16,12 @@ REPORTS = Path("reports")
 
 def main() -> None:
     """Write reports/figures/*.png, reports/report.md and reports/machine.md."""
-    study = params.load()
-    metrics, kinds = study.score.metrics, study.kinds()
-    codecs, rd = read_table(REPORTS / "codecs.csv"), read_table(REPORTS / "rd.csv")
-    styles = figures.Styles(kinds, codecs, study.report.codec)
+    with resolved.one_line("report"):
+        told = resolved.config("report")
+        codecs, rd = read_table(REPORTS / "codecs.csv"), read_table(REPORTS / "rd.csv")
+        sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
+    metrics, config = told["metrics"], Report.model_validate(told["report"])
+    styles = figures.Styles(told["kinds"], codecs, config.codec)
     drawn = {}
     for test_set, of_set in rd.groupby("test_set", sort=False):
         if not (of_set["kbps"] <= figures.HIGHEST_KBPS).any():
@@ -31,17 +34,16 @@ def main() -> None:
         drawn["rate_overhead"] = figures.rate_overhead(rd, styles)
     for compared in ablations.read(REPORTS / "ablations"):
         drawn[f"ablations_{compared.name}"] = figures.ablations(compared.bd_rate, metrics[:3])
-    codec = study.report.codec
-    ours = [name for name, m in study.models.items() if m.variant == study.codecs[codec].variant]
-    training = figures.training_curves(REPORTS / "training", ours)
+    codec = config.codec
+    training = figures.training_curves(REPORTS / "training", told["models"])
     if training is not None:
         drawn["training"] = training
-    for other in study.study.diagnose:
+    for other in told["diagnose"]:
         tables = diagnostics.read(REPORTS / "diagnostics" / other)
         if (codebooks := tables.get("codebooks")) is not None:
             last = diagnostics.last_point(codebooks)
             drawn["codebooks"] = figures.codebook_bits(codebooks, last)
-    if codec in study.study.diagnose:
+    if codec in told["diagnose"]:
         tables = diagnostics.read(REPORTS / "diagnostics" / codec)
         channels = tables["channels"]
         points = channels["point"].unique()
@@ -62,12 +64,18 @@ def main() -> None:
     for name, figure in drawn.items():
         figures.save(figure, REPORTS / "figures" / f"{name}.png")
 
-    sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
-    parameters = study.model_dump(mode="json", include={"codec", "train", "models"})
-    text = render(REPORTS, sources, study.score.metrics, study.report, parameters)
+    trained = [{"model": name, "software": trained_with(name)} for name in told["trained"]]
+    text = render(REPORTS, sources, metrics, config, told["parameters"], trained)
     for name, content in (("report", text), ("machine", machine.page(REPORTS))):
         with atomic_path(REPORTS / f"{name}.md") as path:
             path.write_text(content, encoding="utf-8")
+
+
+def trained_with(model: str) -> str:
+    """The versions of the software that trained a model, as far as it was noted."""
+    path = resolved.MODELS / f"{model}.json"
+    versions = json.loads(path.read_text("utf-8"))["software"] if path.exists() else {}
+    return ", ".join(f"{name} {version}" for name, version in versions.items()) or "not noted"
 
 
 if __name__ == "__main__":

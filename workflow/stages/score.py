@@ -1,34 +1,29 @@
 """Stage `score`: score the decoded utterances of one codec against their references."""
 
-import sys
 from pathlib import Path
 
 import typer
 
-from ecc import params
+from ecc import resolved
 from ecc.evaluate.scores import score_codec
 from ecc.tables import read_table
 
 
 def main(codec: str) -> None:
     """Score CODEC, or go on where a killed run stopped."""
-    study = params.load()
-    try:
+    streams, test_sets = Path("data/streams") / codec, Path("data/corpus/test_sets")
+    with resolved.one_line(f"score@{codec}", OSError, ValueError):
+        coded = read_table(streams / "index.csv")["test_set"].unique()
         score_codec(
-            streams=Path("data/streams") / codec,
+            streams=streams,
             decoded=Path("data/decoded") / codec,
-            test_sets={
-                name: read_table(Path("data/corpus/test_sets") / f"{name}.csv")
-                for name in study.study.test_sets
-            },
-            speech=Path("data/speech"),
-            metrics=study.score.metrics,
+            test_sets={name: read_table(test_sets / f"{name}.csv") for name in coded},
+            speech=test_sets,
+            metrics=resolved.config("score")["metrics"],
             out=Path("data/scores") / f"{codec}.csv",
             journal=Path("data/journals") / f"{codec}.jsonl",
-            workers=study.score.workers,
+            workers=resolved.unbound()["workers"],
         )
-    except (OSError, ValueError) as error:
-        sys.exit(f"score {codec}: {error}")
 
 
 if __name__ == "__main__":

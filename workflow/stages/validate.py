@@ -1,36 +1,250 @@
-"""Check params.yaml and write the fingerprint of the code behind each stage."""
+"""Check params.yaml, and write down what each stage is to do and with which code.
 
+Every `dvc repro` runs it, whatever changed: parameters, code, installed software, the files of
+somebody's own codec. A stage depends on what is written here of its own, and reads nothing else of
+params.yaml.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from ecc import params
-from ecc.files import atomic_path
-from ecc.fingerprint import fingerprint
+from ecc import params, resolved
+from ecc.codecs.base import debian_version
+from ecc.files import atomic_path, sha256_of
+from ecc.fingerprint import Code
+from ecc.train.config import UNBOUND
 
 ROOTS = (Path("src"), Path())
-# These two only bring modules together; through them every stage would depend on all code.
-IGNORE = frozenset({"ecc", "ecc.params"})
+# The package only brings modules together: through it all code would count. A training asks for
+# versions to note them, and for no number.
+IGNORE = frozenset({"ecc", "ecc.fingerprint"})
 STAGES = (
-    *("fetch", "fetch_lyra", "corpus", "train", "tokens", "weights"),
+    *("fetch", "fetch_lyra", "corpus", "train", "tokens", "inputs"),
     *("score", "diagnose", "aggregate", "report"),
 )
-CODEC_STAGES = ("encode", "decode")
+# Weights stay what they are when another version of a library would train others. They say in their
+# file which ones trained them.
+TRAINING = frozenset({"train", "tokens"})
+MADE = "data/"  # what stages make is below
+PUBLISHED = "ecc.codecs.published:Published"
 
 
 def main() -> None:
-    """Write data/fingerprints/<stage>.txt, and <stage>-<codec>.txt where a codec's code counts."""
+    """Write data/fingerprints and data/configs."""
     study = params.load()
-    entries: dict[str, list[str | Path]] = {stage: [_script(stage)] for stage in STAGES}
+    code = Code(ROOTS, IGNORE)
+    if problems := list(problems_of_classes(study, code)):
+        sys.exit("\n".join(f"params.yaml: {problem}" for problem in problems))
+    found, versions = fingerprints(study, code)
+    write(resolved.FINGERPRINTS, {f"{name}.txt": text for name, text in found.items()})
+    told = configs(study, versions)
+    texts = {f"{name}.json": json.dumps(c, indent=1) + "\n" for name, c in told.items()}
+    write(resolved.CONFIGS, texts)
+
+
+def problems_of_classes(study: params.Params, code: Code) -> Iterator[str]:
+    """Classes of codecs of the study that are not there, and arguments that they do not take."""
+    for name in study.study.codecs:
+        codec = study.codecs[name]
+        module, _, cls = codec.class_.partition(":")
+        try:
+            arguments = code.constructor(module, cls)
+        except ValueError as error:
+            yield f"codecs.{name}.class: {error}"
+            continue
+        if arguments is None or arguments.kwarg:
+            continue
+        known = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+        for point, kwargs in (codec.points or {}).items():
+            for key, value in kwargs.items():
+                if key not in known - {"self"}:
+                    yield f"codecs.{name}.points.{point}: {cls} has no argument {key!r}"
+                try:
+                    shlex.split(value if is_command(value) else "")
+                except ValueError as error:
+                    yield f"codecs.{name}.points.{point}.{key}: {error}"
+
+
+def fingerprints(
+    study: params.Params, code: Code
+) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """The fingerprint of the code of each stage, and the versions of the software that counts.
+
+    `encode` and `decode` have one for each codec.
+    """
+    entries: dict[str, list[str | Path]] = {stage: [script(stage)] for stage in STAGES}
     for codec in study.study.codecs:
         module = study.codecs[codec].class_.partition(":")[0]
-        for stage in CODEC_STAGES:
-            entries[f"{stage}-{codec}"] = [_script(stage), module]
+        for stage in ("encode", "decode"):
+            entries[f"{stage}-{codec}"] = [script(stage), module]
+    texts, versions = {}, {}
     for name, entry in entries.items():
-        with atomic_path(Path("data/fingerprints") / f"{name}.txt") as path:
-            path.write_text(fingerprint(entry, ROOTS, IGNORE) + "\n")
+        texts[name] = code.fingerprint(entry) + "\n"
+        if name not in TRAINING:
+            versions[name] = code.software(entry) | {
+                f"{package} (Debian)": debian(package)
+                for package in sorted(code.calls("debian_version", entry))
+            }
+            texts[name] += "".join(f"{lib} {number}\n" for lib, number in versions[name].items())
+    return texts, versions
 
 
-def _script(stage: str) -> Path:
+@cache
+def debian(package: str) -> str:
+    """The version of an installed Debian package."""
+    return debian_version(package)
+
+
+def script(stage: str) -> Path:
+    """The script of a stage."""
     return Path("workflow/stages") / f"{stage}.py"
+
+
+def configs(study: params.Params, versions: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """What each stage is to do, by the name of its file; `versions` of software are for show."""
+    names, codecs = study.study.sources, study.study.codecs
+    trained = [*study.models, *study.token_models]
+    anchors = {name: anchor for name in codecs if (anchor := study.codecs[name].anchor)}
+    found: dict[str, Any] = {
+        "corpus": {
+            "sources": names,
+            "test_sets": {
+                name: study.test_sets[name].model_dump() for name in study.study.test_sets
+            },
+            "training": {name: study.training_sources(name) for name in trained},
+        },
+        "inputs": {name: inputs(study, name) for name in codecs},
+        "score": {"metrics": study.score.metrics},
+        "aggregate": {
+            "codecs": codecs,
+            "labels": {name: study.codecs[name].label for name in codecs},
+            "kinds": study.kinds(),
+            "anchors": anchors,
+            "budgets": {name: study.budget(name) for name in [*anchors, *anchors.values()]},
+            "test_sets": study.study.test_sets,
+            "metrics": study.score.metrics,
+            "report": study.report.model_dump(mode="json"),
+            "software": used_by(versions),
+        },
+        "report": report(study),
+    }
+    for name in names:
+        source = study.sources[name]
+        # The identity holds what params.yaml only names: the content of tables of speakers.
+        declared = source.model_dump(mode="json")
+        found[f"sources/{name}"] = {"declared": declared, "identity": source.identity()}
+    unbound = {}
+    for name in study.models:
+        model, codec, train = study.model(name)
+        found[f"train/{name}"] = {
+            "variant": model.variant,
+            "lmbda": model.lmbda,
+            "codec": codec.relevant(),
+            "train": train.relevant(tokens=codec.rvq.tokens is not None),
+        }
+        unbound[name] = train.model_dump(include=set(UNBOUND))
+    for name in study.token_models:
+        tokens, codec, train = study.token_model(name)
+        found[f"tokens/{name}"] = {
+            "variant": tokens.variant,
+            "base": tokens.base,
+            "codec": codec.relevant(),
+            "train": train.relevant(tokens=True),
+        }
+        unbound[name] = train.model_dump(include=set(UNBOUND))
+    found["unbound"] = {"workers": study.score.workers, "train": unbound}
+    for name in codecs:
+        points = study.points(name)
+        found[f"codecs/{name}"] = {
+            "class": study.codecs[name].class_,
+            "points": points,
+            "test_sets": study.coded_by(name),
+            "files": {str(path): sha256_of(path) for path in own_files(points)},
+        }
+    return found
+
+
+def inputs(study: params.Params, name: str) -> dict[str, list[str]]:
+    """What a codec uses of what other stages make: files or folders, and test sets."""
+    points = study.points(name)
+    weights = {name for name in named(points) if name.startswith(MADE)}
+    if study.stands_on_lyra(name):
+        weights.add("data/lyra")
+    if study.codecs[name].class_ == PUBLISHED:
+        weights |= {f"data/corpus/decodes/{kwargs.get('source')}" for kwargs in points.values()}
+    return {"weights": sorted(weights), "test_sets": study.coded_by(name)}
+
+
+def own_files(points: Mapping[str, Mapping[str, Any]]) -> list[Path]:
+    """The files that no stage makes and that arguments of a codec name: weights, the program of a
+    command, its scripts. A folder stands for all in it."""
+    names = {name for name in named(points) if not name.startswith(MADE)}
+    within = {child for name in names if "/" in name for child in Path(name).rglob("*")}
+    return sorted(path for path in {*map(Path, names), *within} if path.is_file())
+
+
+def named(points: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """What arguments of points may name as a file or, with a slash, a folder: the strings among
+    them; of commands the program, and the files among the words."""
+    found: set[str] = set()
+    for value in (value for kwargs in points.values() for value in kwargs.values()):
+        if is_command(value):
+            program, *words = shlex.split(value)
+            found |= {shutil.which(program) or program, *filter(os.path.isfile, words)}
+        elif isinstance(value, str):
+            found.add(value)
+    return found
+
+
+def is_command(value: object) -> bool:
+    """Whether an argument is a command of `ecc.codecs.command`."""
+    return isinstance(value, str) and ("{input}" in value or "{output}" in value)
+
+
+def report(study: params.Params) -> dict[str, Any]:
+    """What the report is to show."""
+    variant = study.codecs[study.report.codec].variant
+    train = study.train.model_dump(mode="json", exclude=set(UNBOUND))
+    return {
+        "diagnose": study.study.diagnose,
+        "kinds": study.kinds(),
+        "metrics": study.score.metrics,
+        "models": [name for name, model in study.models.items() if model.variant == variant],
+        "report": study.report.model_dump(mode="json"),
+        "parameters": study.model_dump(mode="json", include={"codec", "models"}) | {"train": train},
+        "trained": [*study.models, *study.token_models],
+    }
+
+
+def used_by(versions: Mapping[str, Mapping[str, str]]) -> list[dict[str, str]]:
+    """Each library once, with its version and the stages that use it."""
+    used: dict[tuple[str, str], list[str]] = {}
+    for name, found in sorted(versions.items()):
+        for item in found.items():
+            used.setdefault(item, []).append(name.partition("-")[0])
+    return [
+        {"name": name, "version": version, "part": ", ".join(dict.fromkeys(stages))}
+        for (name, version), stages in sorted(used.items())
+    ]
+
+
+def write(folder: Path, texts: Mapping[str, str]) -> None:
+    """Make `folder` hold these files; those that hold their text already are left as they are."""
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        if path.relative_to(folder).as_posix() not in texts:
+            path.unlink()
+    for name, text in texts.items():
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            with atomic_path(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from ecc.errors import CodecUnavailable
 from ecc.speech import read_clip
 from ecc.tables import read_table, records
 
-SPEECH = Path("data/speech")
+FOLDER = Path("data/corpus/decodes")  # see ecc.data.corpus.build
 
 
 class Published(Codec):
@@ -44,28 +44,28 @@ class Published(Codec):
         if not reference.count("{}") == decoded.count("{}") > 0:
             raise ValueError(f"{reference!r} and {decoded!r} must hold {{}} equally often")
         self.kbps = kbps
-        folder = SPEECH / source
-        if not (folder / "source.json").exists():
+        facts, self._samples = FOLDER / f"{source}.json", FOLDER / f"{source}.s16"
+        if not facts.exists():
             raise CodecUnavailable(f"source {source} was not fetched; add it to study.sources")
-        about = json.loads((folder / "source.json").read_text(encoding="utf-8"))
+        about = json.loads(facts.read_text(encoding="utf-8"))
         if not about["available"]:
             raise CodecUnavailable(f"source {source} could not be reached: {about['reason']}")
         self.version = f"{source} {about['version'][:12]}"
-        clips = {row["clip"]: row for row in records(read_table(folder / "clips.csv"))}
+        clips = {row["clip"]: row for row in records(read_table(FOLDER / f"{source}.csv"))}
         pattern = re.compile("(.+?)".join(map(re.escape, f"{source}__{reference}".split("{}"))))
         self._decodes = {}
         for name, clip in clips.items():
             if common := pattern.fullmatch(name):
                 decode = clips.get(f"{source}__{decoded.format(*common.groups())}")
                 if decode is not None:
-                    self._decodes[_digest(read_clip(SPEECH, clip))] = decode
+                    self._decodes[_digest(read_clip(self._samples, clip))] = decode
 
     def encode(self, samples: npt.NDArray[np.float32]) -> bytes:
         """Raises LookupError when no decode of these samples was published."""
         decode = self._decodes.get(_digest(to_int16(samples)))
         if decode is None:
             raise LookupError("no decode of this reference was published")
-        return struct.pack("<I", len(samples)) + read_clip(SPEECH, decode).tobytes()
+        return struct.pack("<I", len(samples)) + read_clip(self._samples, decode).tobytes()
 
     def decode(self, stream: bytes) -> npt.NDArray[np.float32]:
         return from_int16(np.frombuffer(stream, dtype="<i2", offset=4))

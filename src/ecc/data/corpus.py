@@ -3,9 +3,10 @@
 import json
 import random
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import pandas as pd
 from pydantic import Field, PositiveInt, field_validator, model_validator
@@ -14,6 +15,7 @@ from ecc.config import Config
 from ecc.data import repeats
 from ecc.data.sources.base import Source
 from ecc.files import atomic_path
+from ecc.speech import read_clip
 
 COLUMNS = [
     "clip", "source", "speaker", "language", "split", "licence", "seconds", "start", "samples",
@@ -60,35 +62,56 @@ class TestSet(Config):
 
 
 def build(
-    sources: Mapping[str, Source], test_sets: Mapping[str, TestSet], speech: Path, folder: Path
+    sources: Mapping[str, Source],
+    test_sets: Mapping[str, TestSet],
+    training: Mapping[str, Collection[str]],
+    speech: Path,
+    folder: Path,
 ) -> pd.DataFrame:
-    """Write `folder`/{manifest.csv,identity.json,sources.json,test_sets/*.csv} from `speech`.
+    """Write `folder` from `speech`; `training` names the sources that each model is trained on.
 
-    Beside a test set, SET.dropped.csv says what was left out of it and why. Returns the manifest.
-    Raises `CorpusError` when a source was not fetched or a speaker is in two splits.
+    manifest.csv: all clips. sources.json: what became of each source. training/MODEL.json: the
+    `identity` of what the model hears. test_sets/NAME.csv and .s16: the clips of a test set and
+    their samples; NAME.dropped.csv: what was left out of it and why. decodes/SOURCE.csv, .s16 and
+    .json: the decodes that a source publishes, their references, and what became of it.
+
+    Returns the manifest. Raises `CorpusError` when a source was not fetched, or was when declared
+    otherwise, and when a speaker is in two splits.
     """
+    for part in ("training", "test_sets", "decodes"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+        (folder / part).mkdir(parents=True)
     tables, facts = [], []
-    for name in sources:
+    for name, source in sources.items():
         if not (speech / name / "source.json").exists():
             raise CorpusError(f"{name}: not fetched yet; run workflow/stages/fetch.py {name}")
+        about = json.loads((speech / name / "source.json").read_text(encoding="utf-8"))
+        if about.pop("identity", None) != source.identity():
+            raise CorpusError(
+                f"{name}: declared otherwise than when it was fetched; "
+                f"run workflow/stages/fetch.py {name}"
+            )
         # Speakers and languages such as "no" are text, whatever they look like.
         clips = pd.read_csv(
             speech / name / "clips.csv", dtype={"speaker": str, "language": str}, na_filter=False
         )
         tables.append(clips[clips["split"].isin(SPLITS)])  # decodes are no speech of the corpus
-        facts.append(
-            json.loads((speech / name / "source.json").read_text(encoding="utf-8"))
-            | {"splits": _summary(clips)}
-        )
+        facts.append(about | {"splits": _summary(clips)})
+        if not about["available"] or (clips["split"] == "decoded").any():
+            _write_json(folder / "decodes" / f"{name}.json", about)
+            published = clips[clips["split"].isin(["test", "decoded"])]
+            write_clips(folder / "decodes" / name, published, speech)
     manifest = pd.concat([table for table in tables if len(table)] or [empty()], ignore_index=True)
     check_speakers(manifest)
     _write_table(folder / "manifest.csv", manifest)
-    _write_json(folder / "identity.json", identity(sources))
     _write_json(folder / "sources.json", facts)
+    for model, names in training.items():
+        heard = {name: source for name, source in sources.items() if name in names}
+        _write_json(folder / "training" / f"{model}.json", identity(heard))
     for name, test_set in test_sets.items():
         left_out = dropped(manifest, test_set, speech)
         rest = manifest[~manifest["clip"].isin(left_out["clip"])]
-        _write_table(folder / "test_sets" / f"{name}.csv", sample(rest, test_set))
+        write_clips(folder / "test_sets" / name, sample(rest, test_set), speech)
         _write_table(folder / "test_sets" / f"{name}.dropped.csv", left_out, DROPPED_COLUMNS)
     return manifest
 
@@ -96,7 +119,8 @@ def build(
 def identity(sources: Mapping[str, Source]) -> dict[str, Any]:
     """What decides the training data: the pins and the rules of the sources that training hears.
 
-    The same on every machine, whether or not a source could be reached there.
+    The same on every machine, whether or not a source could be reached there. The order counts: it
+    is that of the manifest, by which clips are drawn.
     """
     return {
         "min_seconds": MIN_SECONDS,
@@ -155,6 +179,18 @@ def _of_speakers(manifest: pd.DataFrame, test_set: TestSet) -> pd.DataFrame:
         & manifest["source"].isin(test_set.sources)
         & manifest["speaker"].str.fullmatch(test_set.speakers or ".*")
     ]
+
+
+def write_clips(path: Path, clips: pd.DataFrame, speech: Path) -> None:
+    """Write `path`.s16, the samples of `clips` (rows of the manifest) one after the other, and
+    `path`.csv, which says where in it each of them is."""
+    starts, total = [], 0
+    with atomic_path(path.with_name(f"{path.name}.s16")) as temporary, temporary.open("wb") as file:
+        for row in cast(list[dict[str, Any]], clips.to_dict("records")):
+            file.write(read_clip(speech / row["source"] / "speech.s16", row).tobytes())
+            starts.append(total)
+            total += row["samples"]
+    _write_table(path.with_name(f"{path.name}.csv"), clips.assign(start=starts))
 
 
 def empty() -> pd.DataFrame:

@@ -56,6 +56,7 @@ def fetch(name: str, source: Source, speech: Path, downloads: Path) -> str | Non
             "licence": source.licence,
             "url": source.origin,
             "version": source.version,
+            "identity": source.identity(),
         }
         temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return reason

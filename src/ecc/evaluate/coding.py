@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ecc import audio
-from ecc.codecs.base import Codec, CodecEntry, codec_class, from_int16, load_codec
+from ecc.codecs.base import Codec, codec_class, from_int16, load_codec
 from ecc.errors import CodecUnavailable
 from ecc.evaluate.processes import spread
 from ecc.files import atomic_path
@@ -40,7 +40,7 @@ DECODED_COLUMNS = ["test_set", "point", "utterance", "file", "decode_seconds", "
 
 def encode_test_sets(
     name: str,
-    config: CodecEntry,
+    spec: str,
     points: Mapping[str, Mapping[str, Any]],
     test_sets: Mapping[str, pd.DataFrame],
     speech: Path,
@@ -48,38 +48,39 @@ def encode_test_sets(
     code: str,
     workers: int,
 ) -> str | None:
-    """Encode every utterance of `test_sets` at every point into `out`.
+    """Encode every utterance of `test_sets` at every point of the codec `spec`, "module:Class",
+    into `out`.
 
-    Writes one stream per utterance, `index.csv` and `codec.json`. What `out` holds already is
-    kept where nothing that shapes it has changed: class, arguments, weights, version, `code` (the
-    fingerprint of the code) and the speech itself. The rest is removed, also what no point or
-    test set asks for any more. An utterance that fails is a row with a reason and is tried again
-    by the next run.
+    `speech` holds the samples of each test set, NAME.s16. Writes one stream per utterance,
+    `index.csv` and `codec.json`. What `out` holds already is kept where nothing that shapes it has
+    changed: class, arguments, weights, version, `code` (the fingerprint of the code) and the speech
+    itself. The rest is removed, also what no point or test set asks for any more. An utterance that
+    fails is a row with a reason and is tried again by the next run.
 
     Returns the reason when the codec cannot run here; then `index.csv` is empty. Raises
     ValueError when the class or its arguments are wrong.
     """
     about = {
         "codec": name,
-        "label": config.label,
-        "class": config.class_,
-        "rate": codec_class(config.class_).rate,
+        "class": spec,
+        "rate": codec_class(spec).rate,
         "version": None,
         "available": False,
         "reason": None,
         "points": {point: dict(kwargs) for point, kwargs in points.items()},
     }
     try:
-        versions = {point: load_codec(config.class_, points[point]).version for point in points}
+        versions = {point: load_codec(spec, points[point]).version for point in points}
     except CodecUnavailable as error:
         _code_utterances(out, {}, [], encode_utterance, STREAM_COLUMNS, workers, f"encode {name}")
         _write_json(out / "codec.json", {**about, "reason": str(error)})
         return str(error)
 
-    digests = {test_set: _speech_digest(speech, clips) for test_set, clips in test_sets.items()}
+    files = {test_set: speech / f"{test_set}.s16" for test_set in test_sets}
+    digests = {name: _speech_digest(files[name], clips) for name, clips in test_sets.items()}
     identities = {
         (test_set, point): _digest(
-            config.class_, _pinned(points[point]), versions[point], code, digests[test_set]
+            spec, _pinned(points[point]), versions[point], code, digests[test_set]
         )
         for test_set in test_sets
         for point in points
@@ -90,9 +91,9 @@ def encode_test_sets(
             "point": point,
             "utterance": clip["clip"],
             "file": f"{test_set}/{point}/{clip['clip']}.bin",
-            "codec": [config.class_, dict(points[point])],
+            "codec": [spec, dict(points[point])],
             "clip": clip,
-            "speech": str(speech),
+            "speech": str(files[test_set]),
             "out": str(out),
         }
         for point in points
@@ -290,11 +291,11 @@ def _pinned(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _speech_digest(speech: Path, clips: pd.DataFrame) -> str:
+def _speech_digest(path: Path, clips: pd.DataFrame) -> str:
     digest = hashlib.sha256()
     for clip in records(clips):
         digest.update(f"{clip['clip']} {clip['samples']}\n".encode())
-        digest.update(read_clip(speech, clip).tobytes())
+        digest.update(read_clip(path, clip).tobytes())
     return digest.hexdigest()
 
 

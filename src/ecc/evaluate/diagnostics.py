@@ -101,6 +101,8 @@ def diagnose(
 ) -> dict[str, pd.DataFrame]:
     """Tables of all that `coding.encode_test_sets` left of an ECC codec in `streams`.
 
+    `speech` holds the samples of each test set, NAME.s16.
+
     `rate`, `exactness`, `parts`, `channels` and `context` hold rows for each test set and point,
     `skip` for the first and the last point, `timeline` for one utterance at the middle one.
 
@@ -126,7 +128,7 @@ def diagnose(
                 "model": about["points"][point]["model"],
                 "streams": [str(streams / file) for file in group["file"]],
                 "clips": [clips[utterance] for utterance in group["utterance"]],
-                "speech": str(speech),
+                "speech": str(speech / f"{test_set}.s16"),
                 "estimated": float(group["bits_estimated"].sum()),
                 "thresholds": list(THRESHOLDS) if point in (points[0], points[-1]) else [],
             }

@@ -106,10 +106,11 @@ def score_codec(
 ) -> None:
     """Score all utterances of one codec into the table `out`.
 
-    `streams` and `decoded` are what `encode_test_sets` and `decode_streams` left. The delay of a
-    point on a test set is estimated over all its utterances and removed. A score that fails is
-    NaN and the row's `reason` says why; so are the scores of what could not be coded. A metric
-    that hears no reference has a second column, `<metric>_reference`: what it says of that.
+    `streams` and `decoded` are what `encode_test_sets` and `decode_streams` left; `speech` is as
+    there. The delay of a point on a test set is estimated over all its utterances and removed. A
+    score that fails is NaN and the row's `reason` says why; so are the scores of what could not be
+    coded. A metric that hears no reference has a second column, `<metric>_reference`: what it says
+    of that.
 
     `journal` (JSON lines) remembers every score under the hash of the two signals, the delay and
     the version of the metric, and so do the journals of other codecs beside it: a pair of signals
@@ -175,7 +176,7 @@ def read_decodes(
                 *(test_set, point, utterance),
                 *(row["seconds"], row["bits"], row["bits_estimated"], row["encode_seconds"]),
                 decode_seconds=math.nan if decode is None else decode["decode_seconds"],
-                pair=Pair(speech, clips[test_set, utterance], path),
+                pair=Pair(speech / f"{test_set}.s16", clips[test_set, utterance], path),
                 reason=reason,
             )
         )

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecc.model import exact
-from ecc.model.config import CodecConfig
+from ecc.model.config import CHUNK_FRAMES, CodecConfig
 from ecc.model.entropy import EntropyModel, Latent
 from ecc.model.layers import LevelTable
 from ecc.model.lyra_transform import LyraTransform
@@ -24,9 +24,8 @@ from ecc.model.rvq import ResidualVectorQuantizer
 from ecc.model.transform import Transform
 from ecc.speech import SAMPLE_RATE
 
-# Latent frames that are coded together, and those on either side that the transform sees too,
-# so that chunks join without a seam. Both are part of the stream format.
-CHUNK_FRAMES = 1024
+# Latent frames on either side of a chunk that the transform sees too, so that chunks join without
+# a seam. Part of the stream format, as the length of a chunk is.
 CONTEXT_FRAMES = 16
 
 

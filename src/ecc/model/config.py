@@ -1,7 +1,7 @@
 """What shapes the network of a model. Kept apart from the networks so that reading
 `params.yaml` imports no PyTorch."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -10,6 +10,7 @@ from ecc.config import Config
 SCALES = 64  # entries of the table of standard deviations
 MAX_LEVELS = 64
 MAX_SKIP = 15  # the stream holds the threshold in four bits
+CHUNK_FRAMES = 1024  # latent frames that are coded together; part of the stream format
 
 
 def _odd(taps: int) -> int:
@@ -110,3 +111,23 @@ class CodecConfig(Config):
                 "most 46 stages"
             )
         return self
+
+    def relevant(self) -> dict[str, Any]:
+        """What the network follows from: all but the parts that this model does not have, whose
+        parameters may change without it."""
+        config = self.model_dump(mode="json")
+        transform, rvq = config["transform"], config["rvq"]
+        absent = {"tune_decoder"}
+        if transform["kind"] == "lyra":
+            absent = {"projections", "decoder_projections"}
+            if not transform["analysis_blocks"]:
+                absent |= {"n_fft", "hop", "stack", "power"}
+                if not transform["synthesis_blocks"]:
+                    absent |= {"width", "hidden", "attention"}
+        for key in absent:
+            del transform[key]
+        if not rvq["stages"]:
+            return {key: config[key] for key in ("transform", "entropy", "levels")}
+        if rvq["tokens"] is not None:  # what they are tokens of is trained already
+            del rvq["decay"], rvq["commitment"]
+        return {key: config[key] for key in ("transform", "rvq", "levels")}

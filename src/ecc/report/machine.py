@@ -4,23 +4,14 @@ It is kept apart, in reports/machine/ and reports/machine.md, so that all other 
 a study that is run again elsewhere can be compared with what they were.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from ecc.evaluate.metrics import METRICS, version
 from ecc.report.render import markdown, number
 from ecc.tables import read_table
 
-PACKAGES = dict.fromkeys(
-    (
-        *("torch", "torchaudio", "compressai", "numpy", "scipy", "soundfile", "av"),
-        *(package for metric in METRICS.values() for package in metric.packages),
-        "pandas",
-    )
-)
-"""Packages whose version may change a number of the report."""
 STEPS = ("encode", "decode")
 
 
@@ -46,19 +37,15 @@ def speed_table(
     )
 
 
-def version_table(codecs: pd.DataFrame) -> pd.DataFrame:
-    """Versions of the `codecs` that could run here, and of those of `PACKAGES` that are installed:
-    columns kind, name and version."""
+def version_table(codecs: pd.DataFrame, software: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """Versions of the `codecs` that could run here, and of the packages behind the numbers, which
+    `software` names with the stages that use them: columns kind, name, version and part."""
     rows = [
         {"kind": "codec", "name": codec["codec"], "version": codec["version"]}
         for _, codec in codecs[codecs["available"].astype(bool)].iterrows()
     ]
-    rows += [
-        {"kind": "package", "name": package, "version": found}
-        for package in PACKAGES
-        if (found := version(package))
-    ]
-    return pd.DataFrame(rows, columns=["kind", "name", "version"])
+    rows += [{"kind": "package", **package} for package in software]
+    return pd.DataFrame(rows, columns=["kind", "name", "version", "part"])
 
 
 def page(reports: Path) -> str:
@@ -87,7 +74,9 @@ def page(reports: Path) -> str:
         "Codecs": pd.DataFrame(
             {"codec": of_codecs["name"].map(labels), "version": of_codecs["version"]}
         ),
-        "Packages": of_packages[["name", "version"]].rename(columns={"name": "package"}),
+        "Packages": of_packages[["name", "version", "part"]].rename(
+            columns={"name": "package", "part": "in the stages"}
+        ),
         "Speed": speeds,
     }
     text = [

@@ -109,8 +109,8 @@ def read_scores(folder: Path, codecs: Sequence[str], metrics: Sequence[str]) -> 
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=text + numbers)
 
 
-def read_codecs(streams: Path, kinds: Mapping[str, str]) -> pd.DataFrame:
-    """What each codec of `kinds` (see `Params.kinds`) says of itself.
+def read_codecs(streams: Path, kinds: Mapping[str, str], labels: Mapping[str, str]) -> pd.DataFrame:
+    """What each codec of `kinds` (see `Params.kinds`) says of itself, and what it is called.
 
     Columns codec, label, kind, rate, version, available, reason. A label says it when the rate is
     nominal, so that whatever shows the codec does. Raises `FileNotFoundError` when a codec was
@@ -119,7 +119,7 @@ def read_codecs(streams: Path, kinds: Mapping[str, str]) -> pd.DataFrame:
     columns = ["codec", "label", "kind", "rate", "version", "available", "reason"]
     about = [json.loads((streams / name / "codec.json").read_text("utf-8")) for name in kinds]
     for entry in about:
-        entry["kind"] = kinds[entry["codec"]]
+        entry["kind"], entry["label"] = kinds[entry["codec"]], labels[entry["codec"]]
         if entry["rate"] == "nominal":
             entry["label"] += ", nominal rate"
     return pd.DataFrame(

@@ -36,10 +36,12 @@ def render(
     metrics: Sequence[str],
     config: Report,
     parameters: Mapping[str, Any],
+    trained: Sequence[Mapping[str, str]] = (),
 ) -> str:
     """Text of the report on the tables and figures that lie in `reports`.
 
-    sources: data/corpus/sources.json; parameters: the sections of params.yaml to print.
+    sources: data/corpus/sources.json; parameters: the sections of params.yaml to print; trained:
+    rows of the table of packages behind the models.
     Raises `FileNotFoundError` when a table is missing (an empty one is fine).
     """
     tables = {name: read_table(reports / f"{name}.csv") for name in TABLES}
@@ -109,6 +111,7 @@ def render(
         sources=source_table(sources),
         codecs=markdown(ran[["codec", "label", "kind", "rate"]]),
         taxonomy=markdown(taxonomy()),
+        trained=markdown(pd.DataFrame(trained)),
         parameters=_yaml(parameters),
     )
 

@@ -18,6 +18,12 @@ class CropConfig(Config):
     level_low: float = -32.0  # dBFS (RMS) that crops are scaled to, drawn uniformly
     level_high: float = -18.0
 
+    @model_validator(mode="after")
+    def _levels_in_order(self) -> Self:
+        if self.level_high < self.level_low:
+            raise ValueError("level_high is below level_low")
+        return self
+
 
 class LossConfig(Config):
     """Weights and resolutions of the distortion."""
@@ -28,6 +34,16 @@ class LossConfig(Config):
     power_mel: Annotated[float, Field(ge=0)] = 2.0
     spectrum: Annotated[float, Field(ge=0)] = 0.5
     power: Annotated[float, Field(gt=0, le=1)] = 0.3
+
+    @model_validator(mode="after")
+    def _as_many_mels_as_resolutions(self) -> Self:
+        if not self.n_fft or len(self.n_fft) != len(self.mels):
+            raise ValueError("n_fft and mels: one of each for every resolution")
+        return self
+
+
+# What trainings are told that no weight follows from.
+UNBOUND = frozenset({"checkpoint_seconds", "valid_crops", "valid_steps"})
 
 
 class TrainConfig(Config):
@@ -57,15 +73,23 @@ class TrainConfig(Config):
         """The steps of all cycles."""
         return self.steps * self.cycles
 
+    def relevant(self, tokens: bool) -> dict[str, Any]:
+        """What the weights follow from; `tokens`: a model of tokens is what is trained, which has
+        a loss of its own."""
+        absent = {*UNBOUND, "loss", "rate_ramp", "processes"} if tokens else UNBOUND
+        return self.model_dump(mode="json", exclude=set(absent))
+
 
 class ModelConfig(Config):
     """A model of the study: a variant of the codec, trained for one quality level or for several.
 
     With `lmbda` it has the entropy model, with `stages` residual vector quantization.
     `codec` and `train` hold what differs from the sections of these names, as merge patches.
+    `sources` are those that it is trained on; None is all of the study.
     """
 
     variant: str = "ecc"
+    sources: list[str] | None = Field(default=None, min_length=1)
     # kbit/s that one unit of distortion is worth, for each quality level, ascending.
     lmbda: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
     # Stages of residual vector quantization, for each quality level, ascending.

@@ -48,7 +48,8 @@ class Crops:
         filled = 0
         while filled < self.samples:
             index = rng.choice(len(self.clips[speaker]), p=self.clip_odds[speaker])
-            clip = read_clip(self.speech, self.clips[speaker][index])
+            row = self.clips[speaker][index]
+            clip = read_clip(self.speech / str(row["source"]) / "speech.s16", row)
             # A crop starts anywhere in its first clip, and at the start of those joined to it.
             start = rng.integers(max(1, len(clip) - self.samples // 2)) if filled == 0 else 0
             part = clip[start : start + self.samples - filled]

@@ -13,8 +13,8 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ class Run:
     logs: Path
     weights: Path
     identity: str
+    sources: Collection[str] | None = None  # of the manifest, that are heard; None: all
+    software: Mapping[str, str] = field(default_factory=dict)  # versions, for the model's file
     start: Path | None = None  # weights to go on from, where no checkpoint has come further
 
 
@@ -111,6 +113,8 @@ class Trainer:
         self._begin()
         self.lmbda = torch.tensor(run.lmbda, device=device)
         manifest = pd.read_csv(run.manifest, keep_default_na=False)
+        if run.sources is not None:
+            manifest = manifest[manifest["source"].isin(run.sources)]
         crop = self.config.crop
         self.crops = Crops(manifest, run.speech, "train", crop, self.samples)
         valid = Crops(manifest, run.speech, "valid", crop, self.samples)
@@ -173,8 +177,9 @@ class Trainer:
         if live is not None:
             live.end()
             # The time that it took is in the logs: the file stays a function of the inputs.
-            info = {"steps": self.step, "processes": self.world}
             run, trained = self.run, self._averaged().cpu().eval()
+            software = dict(run.software)
+            info = {"steps": self.step, "processes": self.world, "software": software}
             save_model(trained, run.weights, run.name, run.lmbda, info)
 
     def _train_step(self) -> dict[str, float]:
@@ -261,7 +266,8 @@ class Trainer:
         """Be at the end of the cycle that wrote the weights in `path`."""
         trained = load_model(path)
         steps = trained.info["steps"]
-        same = (trained.codec.config, trained.lmbda) == (self.run.codec, list(self.run.lmbda))
+        wanted = self.run.codec.relevant(), list(self.run.lmbda)
+        same = (trained.codec.config.relevant(), trained.lmbda) == wanted
         if not same or steps % self.config.steps or steps > self.config.all_steps:
             raise ModelError(
                 f"{path}: not the weights of {self.run.name} after a cycle of "
