@@ -13,7 +13,8 @@ from ruamel.yaml import YAML
 
 from ecc import fingerprint
 
-STUDY = YAML(typ="safe").load(ROOT / "params.yaml")["study"]
+PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
+STUDY, LMBDA = PARAMS["study"], PARAMS["models"]["ecc"]["lmbda"]
 OWN = {"class": "my_codec:Mine", "label": "Mine", "points": {"a": {"weights": "mine.bin"}}}
 Change = Callable[[Clone], object]
 ROWS = {
@@ -65,7 +66,7 @@ CHANGES: dict[str, list[Any]] = {
     "the adapter `src/ecc/codecs/lc3.py`": [appended("src/ecc/codecs/lc3.py", "\nA = 1\n")],
     "how a metric is computed": [appended("src/ecc/evaluate/metrics.py", "\nA = 1\n")],
     "the network, `src/ecc/model/codec.py`": [appended("src/ecc/model/codec.py", "\nA = 1\n")],
-    "a λ of the model `ecc`": [edit("params.yaml", "lmbda: [2.0,", "lmbda: [2.5,")],
+    "a λ of the model `ecc`": [patch(models={"ecc": {"lmbda": [LMBDA[0] / 2, *LMBDA[1:]]}})],
     "`train.steps`": [patch(train={"steps": 7777})],
     "`codec.entropy.slices`": [patch(codec={"entropy": {"slices": 8}})],
     "`codec.rvq.decay`": [patch(codec={"rvq": {"decay": 0.9}})],
