@@ -89,7 +89,7 @@ def test_names_that_share_two_parts(tmp_path, monkeypatch, voice):
         "target__1__a_x": x // 2,
         "target__2__a_y": y // 2,
     }
-    write_source(tmp_path / "data" / "speech", clips)
+    write_source(tmp_path / FOLDER, clips)
     codec = Published("demo", "target__{}__{}", "target__{}__a_{}", 6)
     for reference in (x, y):
         decoded = codec.decode(codec.encode(from_int16(reference)))

@@ -173,7 +173,7 @@ def test_a_recording_in_two_sources_is_in_a_test_set_once(tmp_path):
     two = [recording("b1.wav", 2.0, 1), recording("b3.wav", 0.9, 3), recording("a1.wav", 3.0, 1)]
     sources = fetched(tmp_path, SPLITS, one=one, two=two)
     drawn_from = test_set(sources=["one", "two"], max_seconds=9)
-    build(sources, {"all": drawn_from}, tmp_path / "speech", tmp_path / "corpus")
+    build(sources, {"all": drawn_from}, {}, tmp_path / "speech", tmp_path / "corpus")
     folder = tmp_path / "corpus" / "test_sets"
     assert list(pd.read_csv(folder / "all.csv")["clip"]) == ["one__b1"]
     assert (folder / "all.dropped.csv").read_text().splitlines() == [

@@ -261,7 +261,7 @@ def test_a_point_called_na_and_a_speaker_called_no_are_in_the_report(study):
     folders = study.root / "streams", study.root / "decoded"
     points = {"NA": {"step": 1 / 127}, "null": {"step": 1 / 10}}
     encode_test_sets(
-        *("toy", study.config, points, study.test_sets),
+        *("toy", study.config.class_, points, study.test_sets),
         *(study.root / "speech", folders[0], "code", 2),
     )
     decode_streams(*folders, "code", workers=2)
