@@ -125,7 +125,7 @@ def _load(paths: Mapping[str, str]) -> None:
 
 
 def _code_clip(number: int, job: dict[str, Any], own: dict[str, Coded] | None) -> dict[str, Coded]:
-    samples = from_int16(read_clip(Path("data/speech"), job))
+    samples = from_int16(read_clip(Path("data/speech", job["source"], "speech.s16"), job))
     found = {}
     for name, codec in _codecs.items():
         level = number % codec.codec.config.levels

@@ -37,7 +37,7 @@ def find(clips: pd.DataFrame, speech: Path) -> dict[str, tuple[str, float]]:
         size = scipy.fft.next_fast_len(2 * int(rows[0]["samples"]), real=True)
         kept: list[tuple[dict[str, Any], _Waveform]] = []
         for row in rows:
-            waveform = _Waveform(read_clip(speech, row), size)
+            waveform = _Waveform(read_clip(speech / row["source"] / "speech.s16", row), size)
             for other, of_other in kept:
                 if row["source"] != other["source"] and (common := shared(of_other, waveform)):
                     found[row["clip"]] = (other["clip"], common / SAMPLE_RATE)
