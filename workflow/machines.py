@@ -72,27 +72,25 @@ def main(
     heard = table["split"].isin(["valid", "test"])
     rows = table[heard & table["seconds"].between(MIN_SECONDS, MAX_SECONDS)]
     jobs: list[Any] = rows.sample(min(clips, len(rows)), random_state=0).to_dict("records")
+    counts: list[dict[str, Any]] = []
     with tqdm(total=len(MACHINES) * len(jobs), unit="clip", disable=None) as progress:
-        found = {"own": _code(jobs, paths, "own", None, progress)}
+        own = _code(jobs, paths, "own", None, progress)
         for machine in MACHINES:
-            if machine != "own":
-                found[machine] = _code(jobs, paths, machine, found["own"], progress)
-    counts = [
-        {
-            "machine": machine,
-            "model": name,
-            "clips": len(jobs),
-            "same_streams": sum(a[name].stream == b[name].stream for a, b in both),
-            "same_decodes": sum(a[name].decode == b[name].decode for a, b in both),
-        }
-        for machine in MACHINES
-        if machine != "own"
-        for both in [list(zip(found["own"], found[machine], strict=True))]
-        for name in names
-    ]
-    TABLE.parent.mkdir(exist_ok=True)
-    with atomic_path(TABLE) as temporary:
-        pd.DataFrame(counts).to_csv(temporary, index=False)
+            if machine == "own":
+                continue
+            both = list(zip(own, _code(jobs, paths, machine, own, progress), strict=True))
+            counts += [
+                {
+                    "machine": machine,
+                    "model": name,
+                    "clips": len(jobs),
+                    "same_streams": sum(a[name].stream == b[name].stream for a, b in both),
+                    "same_decodes": sum(a[name].decode == b[name].decode for a, b in both),
+                }
+                for name in names
+            ]
+            with atomic_path(TABLE) as temporary:  # a killed run leaves the machines that it had
+                pd.DataFrame(counts).to_csv(temporary, index=False)
 
 
 def _code(
