@@ -112,7 +112,7 @@ def aggregate() -> None:
     for table in TABLES.split():
         inputs = ("data/scores", "reports/runs", "data/configs/aggregate.json")
         put(f"reports/{table}.csv", digest(*inputs))
-    Path("reports/ablations").mkdir(exist_ok=True)
+    put("reports/ablations/kept.csv")
 
 
 def report() -> None:
