@@ -6,6 +6,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 from scipy.signal import lfilter
+from strict import pytest_runtest_makereport  # noqa: F401  (a hook)
 
 from ecc.data.download import Unreachable
 from ecc.data.lyra import fetch_weights

