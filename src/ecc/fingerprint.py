@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 # Libraries that check, download and carry values, and compute none.
-CARRIERS = frozenset({"dvclive", "pydantic", "requests", "ruamel.yaml", "tqdm", "typer"})
+CARRIERS = frozenset({"dvclive", "pydantic", "requests", "ruamel.yaml", "tqdm", "typer", "urllib3"})
 
 
 class Code:

@@ -24,6 +24,7 @@ def test_a_codec_follows_its_own_weights_test_sets_and_those_it_stands_on(
         "data/models/lyra-ecc/lyra-ecc.safetensors",
         "data/lyra/lyragan.tflite",
         "data/corpus/test_sets/english.csv",
+        "data/corpus/test_sets/english.dropped.csv",  # which is not coded
         "data/corpus/test_sets/english.s16",
         "data/corpus/test_sets/vctk-demo.s16",
         "data/corpus/decodes/freecodec-demo.json",

@@ -19,7 +19,9 @@ def main() -> None:
     with resolved.one_line("inputs"):
         for codec, named in resolved.config("inputs").items():
             note("weights", codec, map(Path, named["weights"]))
-            note("speech", codec, (TEST_SETS / name for name in named["test_sets"]))
+            sets = named["test_sets"]
+            parts = (TEST_SETS / f"{name}.{end}" for name in sets for end in ("csv", "s16"))
+            note("speech", codec, parts)
 
 
 def note(kind: str, codec: str, paths: Iterable[Path]) -> None:
@@ -31,7 +33,7 @@ def note(kind: str, codec: str, paths: Iterable[Path]) -> None:
 
 def files(paths: Iterable[Path]) -> Iterator[Path]:
     """Those of `paths` that are files, those in folders, and those of the names of several, such as
-    the table and the samples of a test set."""
+    the table and the samples of published decodes."""
     for path in paths:
         if path.is_file():
             yield path
