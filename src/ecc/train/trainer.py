@@ -16,6 +16,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from tqdm import tqdm
 from ecc.files import atomic_path
 from ecc.model.codec import ECC
 from ecc.model.config import CodecConfig
+from ecc.model.layers import Taps
 from ecc.model.lyra_transform import LyraTransform
 from ecc.model.weights import ModelError, load_model, save_model
 from ecc.train.config import TrainConfig
@@ -310,7 +312,8 @@ def _precision(config: TrainConfig, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         supported = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        # Processors with AVX-512 BF16 alone take twice as long with it as with float32.
+        supported = torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if config.bf16 and supported else torch.float32
 
 
@@ -318,21 +321,31 @@ def _optimizers(
     codec: ECC, config: TrainConfig, precision: torch.dtype
 ) -> list[torch.optim.Optimizer]:
     """Adam, or Muon for all matrices and Adam for the rest: tables, biases, norms and priors."""
-    inner: list[Tensor] = []
+    inner: dict[int, list[Tensor]] = {}  # by the matrices that lie side by side in one
     if config.optimizer == "muon":
-        inner = [layer.weight for layer in codec.modules() if isinstance(layer, nn.Linear)]
+        for layer in codec.modules():
+            if isinstance(layer, nn.Linear):
+                inner.setdefault(_parts(layer), []).append(layer.weight)
     tuned: list[Tensor] = []
     if isinstance(codec.transform, LyraTransform):
         tuned = list(codec.transform.decoder.parameters())
-    chosen = {id(parameter) for parameter in (*inner, *tuned)}
+    chosen = {id(parameter) for parameter in (*chain(*inner.values()), *tuned)}
     rest = [p for p in codec.parameters() if p.requires_grad and id(p) not in chosen]
     groups: list[dict[str, Any]] = [{"params": rest}]
     if tuned:
         groups.append({"params": tuned, "share": FINE_TUNING})
     optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(groups, lr=0.0, betas=(0.9, 0.99))]
     if inner:
-        optimizers.append(Muon(inner, dtype=precision))
+        matrices = [{"params": params, "parts": parts} for parts, params in inner.items()]
+        optimizers.append(Muon(matrices, dtype=precision))
     return optimizers
+
+
+def _parts(layer: nn.Linear) -> int:
+    """Matrices side by side in that of a layer: the taps of one that widens, which are cheaper to
+    orthogonalise one by one."""
+    taps = layer.taps if isinstance(layer, Taps) else 1
+    return taps if layer.out_features * taps > layer.in_features else 1
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
