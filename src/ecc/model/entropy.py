@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from ecc.model import rans
 from ecc.model.config import SCALES, EntropyConfig
 from ecc.model.exact import STEP, FixedAttention, FixedTable, FixedTaps, fixed
-from ecc.model.layers import LevelTable
+from ecc.model.layers import LevelTable, wide
 from ecc.model.priors import EntropyBottleneck, GaussianConditional, LowerBound
 
 SCALE_MIN, SCALE_MAX = 0.11, 64.0
@@ -231,7 +231,7 @@ class EntropyModel(nn.Module):
             support = [psi, *y_hat[:i]] if self.config.context else [psi]
             known = support if group == 0 else [*support, y_hat[i]]
             predicted = parameter_net(torch.cat(known, dim=-1), frames)
-            mu, index = _wide(predicted).chunk(2, dim=-1)
+            mu, index = wide(predicted).chunk(2, dim=-1)
             index = self.index_bound(INDEX_GAIN * index + UNIT_INDEX).clamp(max=SCALES - 1)
             refined = mu + code(None if slices is None else slices[i][:, frames] - mu, index)
             if group == 0:  # frames that are still to come are zero
@@ -239,7 +239,7 @@ class EntropyModel(nn.Module):
             if self.config.lrp:
                 seen = _placed(y_hat[i], frames, refined)
                 lrp = self.lrp_nets[step](torch.cat([*support, seen], dim=-1), frames)
-                refined = refined + fixed(0.5 * F.hardtanh(_wide(lrp)))
+                refined = refined + fixed(0.5 * F.hardtanh(wide(lrp)))
             y_hat[i] = _placed(y_hat[i], frames, refined)
         return torch.cat(y_hat, dim=-1)
 
@@ -375,7 +375,7 @@ class EntropyModel(nn.Module):
     def _z(self, y: Tensor, level: Tensor) -> Tensor:
         batch, frames, channels = y.shape
         stacked = y.reshape(batch, frames // self.config.z_stride, channels * self.config.z_stride)
-        return _wide(self.h_a(stacked)) * torch.exp(self.z_gain(level))
+        return wide(self.h_a(stacked)) * torch.exp(self.z_gain(level))
 
     def _z_bits(self, z: Tensor, level: Tensor) -> Tensor:
         # The prior of each level has channels of its own; those of the others do not count.
@@ -406,11 +406,6 @@ def _placed(sequence: Tensor, frames: slice, values: Tensor) -> Tensor:
     placed = sequence.clone()
     placed[:, frames] = values
     return placed
-
-
-def _wide(x: Tensor) -> Tensor:
-    """x in float32 at least: likelihoods and roundings are not for bfloat16."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _symbols(values: Tensor) -> NDArray[np.int32]:

@@ -86,7 +86,7 @@ class LinearAttention(nn.Module):
 
 
 def wide(x: Tensor) -> Tensor:
-    """x in float32 at least: exponentials and sums of spectra are not for bfloat16."""
+    """x in float32 at least: exponentials, likelihoods and roundings are not for bfloat16."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
