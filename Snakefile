@@ -7,6 +7,8 @@ them are taken away here, before Snakemake looks.
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import networkx as nx
@@ -14,8 +16,11 @@ from dvc.repo import Repo
 
 MARKERS = Path(".snakemake/stages")
 
-repo = Repo()
-graph = repo.index.graph  # an edge points from a stage to what it depends on
+if workflow.is_main_process:
+    subprocess.run([sys.executable, "workflow/stages/lock.py"], check=True)
+repo = Repo(_wait_for_lock=True)
+with repo.lock:  # a job reads dvc.lock here, which another may be writing
+    graph = repo.index.graph  # an edge points from a stage to what it depends on
 
 
 def marker(stage):

@@ -1,10 +1,14 @@
-"""Say what the study is about to run, and above all what it would train and for how long."""
+"""Say what the study is about to run, and above all what it would train and for how long.
+
+Exits with `WOULD_TRAIN` if it would train anything."""
 
 import hashlib
 import json
 import math
 import shutil
+import signal
 import statistics
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +25,8 @@ from ecc.errors import CodecUnavailable
 from ecc.model.weights import ModelError
 from ecc.train.config import TrainConfig
 
+WOULD_TRAIN = 3
+COMMAND = "changed command"  # as DVC says of a stage
 CODE = ("data/fingerprints/train.txt", "data/fingerprints/tokens.txt")
 TRAINING = ("train", "tokens")  # stages
 # One Muon update takes as long as the gradients of about so many latent frames: with 512 frames in
@@ -70,7 +76,9 @@ def main() -> None:
     if not math.isnan(total):
         print(f"Training takes {duration(total)} in all, one model after the other, if this")
         print("machine is as fast as the one that wrote reports/training.")
-    print("Stop now (Ctrl-C) if that is not what you want.")
+    models = ", ".join(model_of(stage) for stage in order if stage in trained)
+    print(f"Training {models} needs a yes: workflow/study --train")
+    sys.exit(WOULD_TRAIN)
 
 
 def forget_absent(study: params.Params) -> Iterator[str]:
@@ -144,8 +152,10 @@ def why_trained(stage: PipelineStage, status: Mapping[str, Any], corpus_md5: str
     speech = f"data/corpus/training/{model_of(stage)}.json"
     if any(dep.def_path == speech and dep.hash_info.value != corpus_md5 for dep in stage.deps):
         why.append("the corpus changed")
+    if COMMAND in found:
+        why.append("its command changed in dvc.yaml")
     if not why and any(str(out) in found for out in stage.outs):
-        why.append("its weights are neither here nor in the DVC remote")
+        why.append("its weights are neither here nor could they be pulled")
     return ", ".join(why)
 
 
@@ -208,4 +218,5 @@ def duration(seconds: float) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     main()

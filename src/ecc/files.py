@@ -1,5 +1,6 @@
 """Files that are either whole or not there, and are the ones that were asked for."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -17,7 +18,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it when the block ends without an error.
 
     The suffix of `path` is kept, since audio and table writers choose their format by it.
-    A block that raises leaves whatever stood at `path` before and no temporary file.
+    A block that raises leaves whatever stood at `path` before and no temporary file. An error of a
+    full disk, which names no file, names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +33,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -5,9 +5,7 @@ what no stage depends on, since no result follows from it.
 """
 
 import json
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +40,3 @@ def note_training(model: str, config: Any, software: Mapping[str, str]) -> None:
     with atomic_path(MODELS / f"{model}.json") as temporary:
         content = {"config": config, "software": software}
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def one_line(stage: str, *errors: type[Exception]) -> Iterator[None]:
-    """End the script of `stage`, such as encode@opus, with one line and status 1 where one of
-    `errors` is raised, or a file that another stage writes is missing."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        what = error.filename or error
-        sys.exit(
-            f"{stage}: {what} is missing. `dvc repro {stage}` makes all that it needs, and "
-            "workflow/study the whole study; is the name in params.yaml?"
-        )
-    except errors as error:
-        sys.exit(f"{stage}: {error}")

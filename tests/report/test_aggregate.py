@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 def aggregate(tmp_path, monkeypatch, make_scores):
     """aggregate(codec, ...) -> the rows of reports/rd.csv, of a study with these codecs."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "workflow" / "stages")
     content = YAML(typ="safe").load(ROOT / "params.yaml")
     apply_patch(content, YAML(typ="safe").load(ROOT / "workflow/presets/ablations.yaml"))
     content["study"]["test_sets"] = ["english"]
@@ -94,3 +95,12 @@ def test_what_is_the_machines_is_in_tables_of_its_own(aggregate):
     assert tables() == before
     assert Path("reports/machine/speed.csv").read_text() != speed
     assert "of another machine" in Path("reports/machine/versions.csv").read_text()
+
+
+def test_the_numbers_of_the_study_are_a_metric(aggregate):
+    aggregate("ecc", "rvq")
+    numbers = json.loads(Path("reports/metrics.json").read_text())
+    assert numbers["quality"]["english"]["pesq_wb"]["2 kbps"] == pytest.approx(2.0)
+    # At twice the rate of ECC's points, RVQ has the same quality.
+    assert numbers["bd_rate"]["pesq_wb"]["ecc against rvq"] == pytest.approx(-50.0)
+    assert numbers["training"] == {}

@@ -5,11 +5,11 @@ import pytest
 from ecc.report import rd as rate_distortion
 from ecc.report.bd_rate import bd_rate_table, matched_rate_table, pair_table
 from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Report
+from ecc.report.markdown import markdown
 from ecc.report.render import (
     average_pivot,
     bd_rate_cell,
     change_cell,
-    markdown,
     pair_pivot,
     points_table,
     render,

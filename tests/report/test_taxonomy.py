@@ -1,6 +1,6 @@
 import re
 
-from ecc.report.render import markdown
+from ecc.report.markdown import markdown
 from ecc.report.taxonomy import HEADINGS, taxonomy
 
 

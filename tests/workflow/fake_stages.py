@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+STAGES = Path(__file__).parents[2] / "workflow" / "stages"
+
 
 def put(path: str, *contents: str) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -112,6 +114,7 @@ def aggregate() -> None:
     for table in TABLES.split():
         inputs = ("data/scores", "reports/runs", "data/configs/aggregate.json")
         put(f"reports/{table}.csv", digest(*inputs))
+    put("reports/metrics.json", json.dumps({"bytes": len(digest("data/scores"))}))
     put("reports/ablations/kept.csv")
 
 
@@ -125,10 +128,12 @@ def report() -> None:
 def run(stage: str, *arguments: str) -> None:
     """Run the stand-in of a stage; the real script of one that has none."""
     name = stage.replace("-", "_")
+    if str(STAGES) not in sys.path:
+        sys.path.append(str(STAGES))  # as where a script runs that imports its neighbours
     if name in globals():
         globals()[name](*arguments)
     else:
-        runpy.run_path(f"workflow/stages/{name}.py", run_name="__main__")
+        runpy.run_path(f"workflow/stages/{name}.py")["main"]()
 
 
 if __name__ == "__main__":

@@ -154,17 +154,26 @@ def test_an_unreachable_source_trains_nothing(fresh: Clone) -> None:
 
 
 def test_a_stage_alone_of_a_new_codec_says_what_is_missing(clone: Clone) -> None:
-    shutil.copy(ROOT / "workflow/stages/encode.py", clone.path / "encode.py")
-    done = clone.run("python", "encode.py", "new")
+    # By its whole path, which no stand-in takes the place of.
+    done = clone.run("python", str(clone.path / "workflow/stages/encode.py"), "new")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("encode@new: data/configs/codecs/new.json is missing. `dvc repro enc")
 
 
 @pytest.fixture
-def preflight(fresh: Clone) -> Callable[[], list[str]]:
-    """The lines that the preflight prints in the fresh clone."""
-    return lambda: fresh("python", "workflow/preflight.py").splitlines()
+def preflight(fresh: Clone) -> Callable[..., list[str]]:
+    """The lines that the preflight prints in the fresh clone as it ends with `status`."""
+
+    def lines(status: int = 0) -> list[str]:
+        done = fresh.run("python", "workflow/preflight.py")
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout.splitlines()
+
+    return lines
+
+
+WOULD_TRAIN = 3
 
 
 def trained(lines: list[str]) -> list[str]:
@@ -172,7 +181,7 @@ def trained(lines: list[str]) -> list[str]:
 
 
 def test_preflight_of_a_fresh_clone_trains_nothing(
-    preflight: Callable[[], list[str]], fresh: Clone
+    preflight: Callable[..., list[str]], fresh: Clone
 ) -> None:
     text = "\n".join(preflight())
     assert f"encode ({len(CODECS)})" in text
@@ -182,15 +191,27 @@ def test_preflight_of_a_fresh_clone_trains_nothing(
 
 
 def test_preflight_names_what_is_trained_why_and_how_long(
-    preflight: Callable[[], list[str]], fresh: Clone
+    preflight: Callable[..., list[str]], fresh: Clone
 ) -> None:
     fresh.patch({"models": {"ecc": {"lmbda": [2.5, 4.0], "train": {"steps": 90}}}})
     fresh.patch({"models": {"new": {"variant": "ecc", "lmbda": [4.0]}}})
     # The stand-in of a training takes two seconds a step.
-    assert trained(preflight()) == [
+    lines = preflight(WOULD_TRAIN)
+    assert trained(lines) == [
         "ecc: lmbda, train.steps changed in params.yaml; about 3 min",
         "new: it is new; about 3 min",
     ]
+    assert lines[-1] == "Training ecc, new needs a yes: workflow/study --train"
+
+
+def test_preflight_sees_that_the_command_of_a_training_changes(
+    preflight: Callable[..., list[str]], fresh: Clone
+) -> None:
+    command = "python workflow/stages/train.py ${key}"
+    fresh.edit("dvc.yaml", command, f"nice {command}")
+    lines = trained(preflight(WOULD_TRAIN))
+    assert "ecc: its command changed in dvc.yaml; about 3 min" in lines
+    assert len(lines) == len(TRAINING)
 
 
 @pytest.mark.parametrize(
@@ -223,10 +244,10 @@ def test_preflight_knows_what_a_step_costs(
 
 
 def test_preflight_sees_that_the_corpus_changes(
-    preflight: Callable[[], list[str]], fresh: Clone
+    preflight: Callable[..., list[str]], fresh: Clone
 ) -> None:
     fresh.edit("src/ecc/data/sources/picovoice.csv", ",train,", ",test,")
-    lines = trained(preflight())
+    lines = trained(preflight(WOULD_TRAIN))
     assert [line.partition(":")[0] for line in lines] == ["ecc", "rvq", "rvq-coded"]
     assert all("the corpus changed" in line for line in lines)
 
@@ -250,20 +271,20 @@ def test_preflight_foresees_the_corpus(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_preflight_sees_that_weights_are_missing(
-    preflight: Callable[[], list[str]], fresh: Clone
+    preflight: Callable[..., list[str]], fresh: Clone
 ) -> None:
     (fresh.path / "data" / "models" / "rvq" / "rvq.safetensors").unlink()
     shutil.rmtree(fresh.path / ".dvc" / "cache")
     shutil.rmtree(fresh.path / ".dvc" / "store")
-    lines = trained(preflight())
+    lines = trained(preflight(WOULD_TRAIN))
     assert any(line.startswith("rvq: its weights are neither here") for line in lines)
 
 
 def test_preflight_names_the_token_model_of_what_is_trained_again(
-    preflight: Callable[[], list[str]], fresh: Clone
+    preflight: Callable[..., list[str]], fresh: Clone
 ) -> None:
     fresh.patch({"codec": {"rvq": {"decay": 0.9}}})
-    rvq, coded = trained(preflight())
+    rvq, coded = trained(preflight(WOULD_TRAIN))
     assert rvq.startswith("rvq: codec.rvq.decay changed in params.yaml; about")
     assert coded.startswith("rvq-coded: the model that it follows is trained again; about")
 

@@ -32,6 +32,7 @@ def test_a_codec_follows_its_own_weights_test_sets_and_those_it_stands_on(
     ):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(path)
+    monkeypatch.syspath_prepend(ROOT / "workflow" / "stages")
     main = runpy.run_path(str(ROOT / "workflow/stages/inputs.py"))["main"]
     configs = runpy.run_path(str(ROOT / "workflow/stages/validate.py"))["configs"]
     Path("data/configs").mkdir()

@@ -4,7 +4,7 @@ import runpy
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,7 +24,8 @@ class Replaced(BaseException):
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
     """train(processes, model): the stage `train` of a model of the project in so many processes."""
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    main = runpy.run_path(str(ROOT / "workflow" / "stages" / "train.py"))["main"]
+    monkeypatch.syspath_prepend(ROOT / "workflow" / "stages")
+    script = str(ROOT / "workflow" / "stages" / "train.py")
     configs = runpy.run_path(str(ROOT / "workflow" / "stages" / "validate.py"))["configs"]
 
     def run(
@@ -32,7 +33,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., obje
         model: str = "ecc",
         patch: Mapping[str, Any] = MappingProxyType({}),
         instead: Callable[[Run], None] | None = None,
-    ) -> object:
+    ) -> None:
         content = YAML(typ="safe").load(ROOT / "params.yaml")
         apply_patch(content, YAML(typ="safe").load(ROOT / "workflow/presets/lyra.yaml"))
         content["train"]["processes"] = processes
@@ -44,8 +45,13 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., obje
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(told))
         if instead is not None:
-            monkeypatch.setitem(main.__globals__, "train", instead)
-        return main(model)
+            monkeypatch.setattr("ecc.train.trainer.train", instead)
+        monkeypatch.setattr(sys, "argv", [script, model])
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as end:
+            if end.code:
+                raise
 
     return run
 
@@ -60,8 +66,11 @@ def write_corpus(folder: Path, **sources: object) -> None:
 
 
 def test_more_than_one_process_is_torchruns(
-    train: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+    train: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    write_corpus(tmp_path)
+    (tmp_path / "data/fingerprints").mkdir()
+    (tmp_path / "data/fingerprints/train.txt").write_text("code")
     commands = []
 
     def replace(path: str, command: list[str]) -> None:
@@ -75,12 +84,20 @@ def test_more_than_one_process_is_torchruns(
     assert path == command[0] == sys.executable
     assert "--nproc-per-node=3" in command
     assert command[-2:] == [str(ROOT / "workflow" / "stages" / "train.py"), "ecc"]
+    worlds = []
+
+    def trainer(run: object, device: object, world: int, rank: int) -> SimpleNamespace:
+        return SimpleNamespace(fit=lambda: worlds.append(world))
+
+    monkeypatch.setattr("ecc.train.trainer.Trainer", trainer)
+    for name in ("init_process_group", "destroy_process_group"):
+        monkeypatch.setattr(f"torch.distributed.{name}", lambda *arguments: None)
     for processes, world in ((1, None), (3, "3")):  # one process, and one of torchrun's three
         if world:
             monkeypatch.setenv("WORLD_SIZE", world)
-        with pytest.raises(SystemExit, match=r"training/ecc\.json is missing"):
-            train(processes)
+        train(processes)
     assert len(commands) == 1
+    assert worlds == [1, 3]
 
 
 def test_a_source_out_of_reach_is_named(train: Callable[..., object], tmp_path: Path) -> None:

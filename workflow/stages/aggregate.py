@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
+import script
 from ecc import resolved
+from ecc.files import atomic_path
 from ecc.report import bd_rate, rd
 from ecc.report.config import Report
+from ecc.report.headline import headline
 from ecc.report.machine import speed_table, version_table
 from ecc.report.runs import run_table
 from ecc.report.targets import target_table
@@ -16,15 +19,14 @@ from ecc.tables import REPORTED, write_table
 
 def main() -> None:
     """Write the tables of reports/ from data/scores, data/streams and data/corpus."""
-    with resolved.one_line("aggregate"):
-        told = resolved.config("aggregate")
-        names, test_sets, metrics = told["codecs"], told["test_sets"], told["metrics"]
-        kinds, anchors = told["kinds"], told["anchors"]
-        config = Report.model_validate(told["report"])
-        taking_part = {name: kinds[name] for name in names}
-        every = rd.read_codecs(Path("data/streams"), taking_part, told["labels"])
-        sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
-        scores = rd.read_scores(Path("data/scores"), names, metrics)
+    told = resolved.config("aggregate")
+    names, test_sets, metrics = told["codecs"], told["test_sets"], told["metrics"]
+    kinds, anchors = told["kinds"], told["anchors"]
+    config = Report.model_validate(told["report"])
+    taking_part = {name: kinds[name] for name in names}
+    every = rd.read_codecs(Path("data/streams"), taking_part, told["labels"])
+    sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
+    scores = rd.read_scores(Path("data/scores"), names, metrics)
 
     codecs = every[every["kind"] != "ablation"]
     rated = rd.with_rate(codecs)
@@ -68,7 +70,14 @@ def main() -> None:
     Path("reports/ablations").mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         write_table(Path("reports") / f"{name}.csv", table, REPORTED)
+    logs = [Path("reports/training") / name for name in told["trained"]]
+    trained = [log for log in logs if (log / "metrics.json").exists()]
+    numbers = headline(
+        tables["matched_rate"], tables["bd_rate"], tables["pairs"], trained, metrics, config
+    )
+    with atomic_path("reports/metrics.json") as path:
+        path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+import script
 from ecc import resolved
 from ecc.data.corpus import CorpusError, TestSet, build
 from ecc.data.sources import AnySource
@@ -12,17 +13,14 @@ from ecc.data.sources.base import Source
 
 def main() -> None:
     """Write data/corpus from data/speech."""
-    with resolved.one_line("corpus", CorpusError):
-        config = resolved.config("corpus")
-        sources: dict[str, Source] = {
-            name: TypeAdapter(AnySource).validate_python(
-                resolved.config(f"sources/{name}")["declared"]
-            )
-            for name in config["sources"]
-        }
-        test_sets = {name: TestSet(**values) for name, values in config["test_sets"].items()}
-        folders = Path("data/speech"), Path("data/corpus")
-        manifest = build(sources, test_sets, config["training"], *folders)
+    config = resolved.config("corpus")
+    sources: dict[str, Source] = {
+        name: TypeAdapter(AnySource).validate_python(resolved.config(f"sources/{name}")["declared"])
+        for name in config["sources"]
+    }
+    test_sets = {name: TestSet(**values) for name, values in config["test_sets"].items()}
+    folders = Path("data/speech"), Path("data/corpus")
+    manifest = build(sources, test_sets, config["training"], *folders)
     hours = manifest.groupby("split")["seconds"].sum() / 3600
     speakers = manifest.groupby("split")["speaker"].nunique()
     for split in hours.index:
@@ -30,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main, CorpusError)

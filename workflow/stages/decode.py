@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-import typer
-
+import script
 from ecc import resolved
 from ecc.errors import CodecUnavailable
 from ecc.evaluate.coding import decode_streams
@@ -12,18 +11,17 @@ from ecc.evaluate.coding import decode_streams
 
 def main(codec: str) -> None:
     """Decode the streams of CODEC, or go on where a killed run stopped."""
-    with resolved.one_line(f"decode@{codec}", OSError, ValueError, CodecUnavailable):
-        files = resolved.config(f"codecs/{codec}")["files"]
-        weights = Path(f"data/inputs/weights/{codec}.txt").read_text(encoding="utf-8")
-        reason = decode_streams(
-            streams=Path("data/streams") / codec,
-            out=Path("data/decoded") / codec,
-            code=resolved.code(f"decode-{codec}") + json.dumps(files) + weights,
-            workers=resolved.unbound()["workers"],
-        )
+    files = resolved.config(f"codecs/{codec}")["files"]
+    weights = Path(f"data/inputs/weights/{codec}.txt").read_text(encoding="utf-8")
+    reason = decode_streams(
+        streams=Path("data/streams") / codec,
+        out=Path("data/decoded") / codec,
+        code=resolved.code(f"decode-{codec}") + json.dumps(files) + weights,
+        workers=resolved.unbound()["workers"],
+    )
     if reason:
         print(f"{codec} takes no part: {reason}")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script.run(main, ValueError, CodecUnavailable)

@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-import typer
-
+import script
 from ecc import resolved
 from ecc.evaluate.codebooks import code_books
 from ecc.evaluate.diagnostics import diagnose
@@ -17,16 +16,15 @@ def main(codec: str) -> None:
     data/diagnostics/CODEC/timeline.csv."""
     streams, test_sets = Path("data/streams") / codec, Path("data/corpus/test_sets")
     (Path("data/diagnostics") / codec).mkdir(parents=True, exist_ok=True)
-    with resolved.one_line(f"diagnose@{codec}", OSError, ValueError, ModelError):
-        workers = resolved.unbound()["workers"]
-        points = json.loads((streams / "codec.json").read_text(encoding="utf-8"))["points"]
-        model = load_model(next(iter(points.values()))["model"])
-        if model.codec.config.rvq.stages:
-            tables = {"codebooks": code_books(streams, workers)}
-        else:
-            coded = read_table(streams / "index.csv")["test_set"].unique()
-            clips = {name: read_table(test_sets / f"{name}.csv") for name in coded}
-            tables = diagnose(streams, clips, test_sets, workers)
+    workers = resolved.unbound()["workers"]
+    points = json.loads((streams / "codec.json").read_text(encoding="utf-8"))["points"]
+    model = load_model(next(iter(points.values()))["model"])
+    if model.codec.config.rvq.stages:
+        tables = {"codebooks": code_books(streams, workers)}
+    else:
+        coded = read_table(streams / "index.csv")["test_set"].unique()
+        clips = {name: read_table(test_sets / f"{name}.csv") for name in coded}
+        tables = diagnose(streams, clips, test_sets, workers)
     for name, table in tables.items():
         # A timeline shows speech, which is not versioned with the numbers.
         folder = Path("data" if name == "timeline" else "reports") / "diagnostics" / codec
@@ -34,4 +32,4 @@ def main(codec: str) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script.run(main, ValueError, ModelError)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import typer
 from pydantic import TypeAdapter
 
+import script
 from ecc import resolved
 from ecc.audio import AudioError
 from ecc.data.fetch import fetch
@@ -15,10 +15,9 @@ from ecc.files import ChecksumError
 
 def main(name: str) -> None:
     """Write data/speech/NAME; NAME is one of `study.sources` in params.yaml."""
-    with resolved.one_line(f"fetch@{name}", AudioError, ChecksumError, SourceError):
-        declared = resolved.config(f"sources/{name}")["declared"]
-        source: Source = TypeAdapter(AnySource).validate_python(declared)
-        reason = fetch(name, source, Path("data/speech"), Path("data/downloads"))
+    declared = resolved.config(f"sources/{name}")["declared"]
+    source: Source = TypeAdapter(AnySource).validate_python(declared)
+    reason = fetch(name, source, Path("data/speech"), Path("data/downloads"))
     if reason:
         print(
             f"{name} cannot be reached ({reason}). The study goes on without it; "
@@ -27,4 +26,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script.run(main, AudioError, ChecksumError, SourceError)

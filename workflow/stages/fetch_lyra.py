@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import script
 from ecc.data.download import Unreachable
 from ecc.data.lyra import fetch_weights
 from ecc.files import ChecksumError
@@ -22,4 +23,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main, ChecksumError)

@@ -7,6 +7,7 @@ nothing of it is done again when another model is trained or another test set is
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import script
 from ecc import resolved
 from ecc.files import atomic_path, sha256_of
 
@@ -16,12 +17,11 @@ NOTES = Path("data/inputs")
 
 def main() -> None:
     """Write data/inputs/{weights,speech}/CODEC.txt: a line `SHA-256  path` for each file."""
-    with resolved.one_line("inputs"):
-        for codec, named in resolved.config("inputs").items():
-            note("weights", codec, map(Path, named["weights"]))
-            sets = named["test_sets"]
-            parts = (TEST_SETS / f"{name}.{end}" for name in sets for end in ("csv", "s16"))
-            note("speech", codec, parts)
+    for codec, named in resolved.config("inputs").items():
+        note("weights", codec, map(Path, named["weights"]))
+        sets = named["test_sets"]
+        parts = (TEST_SETS / f"{name}.{end}" for name in sets for end in ("csv", "s16"))
+        note("speech", codec, parts)
 
 
 def note(kind: str, codec: str, paths: Iterable[Path]) -> None:
@@ -43,4 +43,4 @@ def files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import script
 from ecc import resolved
 from ecc.files import atomic_path
 from ecc.report import ablations, diagnostics, figures, machine
@@ -16,10 +17,9 @@ REPORTS = Path("reports")
 
 def main() -> None:
     """Write reports/figures/*.png, reports/report.md and reports/machine.md."""
-    with resolved.one_line("report"):
-        told = resolved.config("report")
-        codecs, rd = read_table(REPORTS / "codecs.csv"), read_table(REPORTS / "rd.csv")
-        sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
+    told = resolved.config("report")
+    codecs, rd = read_table(REPORTS / "codecs.csv"), read_table(REPORTS / "rd.csv")
+    sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
     metrics, config = told["metrics"], Report.model_validate(told["report"])
     styles = figures.Styles(told["kinds"], codecs, config.codec)
     drawn = {}
@@ -79,4 +79,4 @@ def trained_with(model: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

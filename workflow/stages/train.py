@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+import consent
+import script
 from ecc import resolved
 from ecc.data.download import Unreachable
 from ecc.data.lyra import fetch_weights
@@ -16,9 +18,10 @@ from ecc.files import ChecksumError
 from ecc.fingerprint import Code
 from ecc.model.config import CodecConfig
 from ecc.model.weights import ModelError
+from ecc.train.checkpoint import CheckpointError
 from ecc.train.config import TrainConfig
 from ecc.train.tokens import TokenRun, train_tokens
-from ecc.train.trainer import Run, TrainingDivergedError, train
+from ecc.train.trainer import Run, TrainingDivergedError, begun, train
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -29,59 +32,58 @@ def main(model: str, start: Annotated[Path | None, typer.Option("--from")] = Non
     `--from WEIGHTS` goes on from what an earlier cycle wrote (`train.cycles`), where its checkpoint
     is not at hand: from weights of a copy, say, since `dvc repro` clears the place of its outputs.
     """
-    with resolved.one_line(f"train@{model}", ModelError, TrainingDivergedError, ValueError):
-        config = resolved.config(f"train/{model}")
-        codec = CodecConfig.model_validate(config["codec"])
-        training = TrainConfig(**config["train"], **resolved.unbound()["train"][model])
-        world = int(os.environ.get("WORLD_SIZE", 1))
-        if training.processes > 1 and "WORLD_SIZE" not in os.environ:
-            torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-            options = [] if start is None else ["--from", str(start)]
-            processes = f"--nproc-per-node={training.processes}"
-            os.execv(sys.executable, [*torchrun, processes, __file__, *options, model])
-        if codec.rvq.tokens is not None and world > 1:
-            raise ValueError("a model of tokens is trained in one process, without torchrun")
-        corpus = json.loads(Path(f"data/corpus/training/{model}.json").read_text("utf-8"))
-        for source in json.loads(Path("data/corpus/sources.json").read_text("utf-8")):
-            if not source["available"] and (name := source["source"]) in corpus["sources"]:
-                raise ValueError(
-                    f"the source {name} is part of the training corpus and was not reached "
-                    f"({source['reason']}); to train without it, remove {name} from study.sources "
-                    "in params.yaml"
-                )
-        if codec.transform.kind == "lyra":
-            # Here and not as a dependency of the stage, which all models share: what the files hold
-            # is pinned in the code.
-            try:
-                fetch_weights(Path("data/lyra"))
-            except (ChecksumError, Unreachable) as error:
-                raise ValueError(f"it stands on the weights of Lyra, and {error}") from None
-        # A checkpoint of fewer cycles is one to go on from.
-        told = {k: v for k, v in config["train"].items() if k != "cycles"}
-        follows = [{**config, "train": told}, corpus, resolved.code("train")]
-        versions = Code([SOURCE], frozenset({"ecc"})).software([Path(__file__)])
-        run = Run(
-            name=model,
-            codec=codec,
-            train=training,
-            lmbda=config["lmbda"],
-            manifest=Path("data/corpus/manifest.csv"),
-            speech=Path("data/speech"),
-            checkpoints=Path("data/checkpoints") / model,
-            logs=Path("reports/training") / model,
-            weights=Path("data/models") / config["variant"] / f"{model}.safetensors",
-            identity=hashlib.sha256(json.dumps(follows).encode()).hexdigest(),
-            sources=list(corpus["sources"]),
-            software=versions,
-            start=start,
-        )
-        if codec.rvq.tokens is None:
-            train(run)
-        else:  # the code books are given, and what is left to learn is how likely tokens are
-            train_tokens(TokenRun(**vars(run), base=None))
-        if int(os.environ.get("RANK", 0)) == 0:
-            resolved.note_training(model, config, versions)
+    config = resolved.config(f"train/{model}")
+    codec = CodecConfig.model_validate(config["codec"])
+    training = TrainConfig(**config["train"], **resolved.unbound()["train"][model])
+    if codec.rvq.tokens is not None and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ValueError("a model of tokens is trained in one process, without torchrun")
+    corpus = json.loads(Path(f"data/corpus/training/{model}.json").read_text("utf-8"))
+    for source in json.loads(Path("data/corpus/sources.json").read_text("utf-8")):
+        if not source["available"] and (name := source["source"]) in corpus["sources"]:
+            raise ValueError(
+                f"the source {name} is part of the training corpus and was not reached "
+                f"({source['reason']}); to train without it, remove {name} from study.sources "
+                "in params.yaml"
+            )
+    if codec.transform.kind == "lyra":
+        # Here and not as a dependency of the stage, which all models share: what the files hold
+        # is pinned in the code.
+        try:
+            fetch_weights(Path("data/lyra"))
+        except (ChecksumError, Unreachable) as error:
+            raise ValueError(f"it stands on the weights of Lyra, and {error}") from None
+    # A checkpoint of fewer cycles is one to go on from.
+    told = {k: v for k, v in config["train"].items() if k != "cycles"}
+    follows = [{**config, "train": told}, corpus, resolved.code("train")]
+    versions = Code([SOURCE], frozenset({"ecc"})).software([Path(__file__)])
+    run = Run(
+        name=model,
+        codec=codec,
+        train=training,
+        lmbda=config["lmbda"],
+        manifest=Path("data/corpus/manifest.csv"),
+        speech=Path("data/speech"),
+        checkpoints=Path("data/checkpoints") / model,
+        logs=Path("reports/training") / model,
+        weights=Path("data/models") / config["variant"] / f"{model}.safetensors",
+        identity=hashlib.sha256(json.dumps(follows).encode()).hexdigest(),
+        sources=list(corpus["sources"]),
+        software=versions,
+        start=start,
+    )
+    consent.require(lambda: begun(run))
+    if training.processes > 1 and "WORLD_SIZE" not in os.environ:
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        options = [] if start is None else ["--from", str(start)]
+        processes = f"--nproc-per-node={training.processes}"
+        os.execv(sys.executable, [*torchrun, processes, __file__, *options, model])
+    if codec.rvq.tokens is None:
+        train(run)
+    else:  # the code books are given, and what is left to learn is how likely tokens are
+        train_tokens(TokenRun(**vars(run), base=None))
+    if int(os.environ.get("RANK", 0)) == 0:
+        resolved.note_training(model, config, versions)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script.run(main, CheckpointError, ModelError, TrainingDivergedError, ValueError)

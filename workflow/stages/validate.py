@@ -15,12 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import script
 from ecc import params, resolved
 from ecc.codecs.base import debian_version
 from ecc.files import atomic_path, sha256_of
 from ecc.fingerprint import Code
 from ecc.train.config import UNBOUND
 
+SCRIPTS = Path("workflow/stages")
 ROOTS = (Path("src"), Path())
 # The package only brings modules together: through it all code would count. A training asks for
 # versions to note them, and for no number.
@@ -79,11 +81,12 @@ def fingerprints(
 
     `encode` and `decode` have one for each codec.
     """
-    entries: dict[str, list[str | Path]] = {stage: [script(stage)] for stage in STAGES}
+    scripts = {stage: SCRIPTS / f"{stage}.py" for stage in (*STAGES, "encode", "decode")}
+    entries: dict[str, list[str | Path]] = {stage: [scripts[stage]] for stage in STAGES}
     for codec in study.study.codecs:
         module = study.codecs[codec].class_.partition(":")[0]
         for stage in ("encode", "decode"):
-            entries[f"{stage}-{codec}"] = [script(stage), module]
+            entries[f"{stage}-{codec}"] = [scripts[stage], module]
     texts, versions = {}, {}
     for name, entry in entries.items():
         texts[name] = code.fingerprint(entry) + "\n"
@@ -100,11 +103,6 @@ def fingerprints(
 def debian(package: str) -> str:
     """The version of an installed Debian package."""
     return debian_version(package)
-
-
-def script(stage: str) -> Path:
-    """The script of a stage."""
-    return Path("workflow/stages") / f"{stage}.py"
 
 
 def configs(study: params.Params, versions: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -132,6 +130,7 @@ def configs(study: params.Params, versions: Mapping[str, Mapping[str, str]]) -> 
             "metrics": study.score.metrics,
             "report": study.report.model_dump(mode="json"),
             "software": used_by(versions),
+            "trained": trained,
         },
         "report": report(study),
     }
@@ -248,4 +247,4 @@ def write(folder: Path, texts: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ecc.report.render import markdown, number
+from ecc.report.markdown import markdown, number
 from ecc.tables import read_table
 
 STEPS = ("encode", "decode")

@@ -16,7 +16,8 @@ from safetensors import safe_open
 from ecc.evaluate.metrics import METRICS
 from ecc.report.bd_rate import bd_rate, pareto
 from ecc.report.config import Report
-from ecc.report.render import average_pivot, markdown, pair_averages, summary_table
+from ecc.report.markdown import markdown
+from ecc.report.render import average_pivot, pair_averages, summary_table
 from ecc.tables import read_table
 
 _BLOCK = re.compile(

@@ -14,6 +14,7 @@ from ecc.report import ablations, diagnostics
 from ecc.report.bd_rate import average_table
 from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Report
 from ecc.report.figures import HIGHEST_KBPS
+from ecc.report.markdown import markdown, number
 from ecc.report.taxonomy import taxonomy
 from ecc.tables import read_table
 
@@ -410,26 +411,12 @@ def with_interval(value: float, low: float, high: float, digits: int) -> str:
     return f"{number(value, form)} [{form.format(low)}, {form.format(high)}]"
 
 
-def number(value: float, form: str) -> str:
-    """`value` in the format `form`, or a dash for a missing one."""
-    return "–" if pd.isna(value) else form.format(value)
-
-
 def _kbps(rate: float) -> str:
     return f"{rate:g} kbps"
 
 
 def _of(table: pd.DataFrame, test_set: object) -> pd.DataFrame:
     return table[table["test_set"] == test_set]
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """`table` in Markdown; empty for a table without rows, so that words can say so."""
-    if table.empty:
-        return ""
-    cells = table.astype(object).where(table.notna(), "–").astype(str)
-    cells = cells.replace({r"\|": r"\\|", r"\s+": " "}, regex=True)
-    return cells.to_markdown(index=False, disable_numparse=True)
 
 
 def _yaml(parameters: Mapping[str, Any]) -> str:

@@ -31,12 +31,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from ecc.files import atomic_path
 from ecc.model.codec import ECC
 from ecc.model.config import CodecConfig
 from ecc.model.layers import Taps
 from ecc.model.lyra_transform import LyraTransform
 from ecc.model.weights import ModelError, load_model, save_model
+from ecc.train import checkpoint
 from ecc.train.config import TrainConfig
 from ecc.train.crops import Crops
 from ecc.train.loss import Distortion
@@ -72,6 +72,20 @@ class Run:
     software: Mapping[str, str] = field(default_factory=dict)  # versions, for the model's file
     start: Path | None = None  # weights to go on from, where no checkpoint has come further
 
+    @property
+    def checkpoint(self) -> Path:
+        """What the run goes on from once it was killed."""
+        return self.checkpoints / "checkpoint.pt"
+
+
+def begun(run: Run) -> bool:
+    """Whether there is a checkpoint that `run` goes on from.
+
+    Raises `CheckpointError` when it is damaged.
+    """
+    state = checkpoint.load(run.checkpoint)
+    return state is not None and _goes_on(run, state)
+
 
 def train(run: Run) -> None:
     """Train a model with loss D + R / lambda (the minimiser of R + lambda D), R in kbit/s; where
@@ -81,6 +95,7 @@ def train(run: Run) -> None:
     alone validates, logs and writes.
 
     Raises:
+        CheckpointError: the checkpoint is damaged or cannot be written.
         ModelError: `run.start` is no model of this codec at the end of a cycle.
         TrainingDivergedError: the loss became NaN or infinite; the last checkpoint stands.
         ValueError: the manifest has no training or validation speech.
@@ -123,7 +138,6 @@ class Trainer:
         self.valid = self._tensor(valid.batch(self.config.valid_crops, self.config.seed))
         self.step = 0
         self.seconds = 0.0
-        self.checkpoint = run.checkpoints / "checkpoint.pt"
         self._resume()
         if run.start is not None:
             self._start_from(run.start)
@@ -250,19 +264,24 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
-        with atomic_path(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+        checkpoint.save(state, self.run.checkpoint)
 
     def _resume(self) -> None:
-        if not self.checkpoint.exists():
+        """Be where the checkpoint is; one that this run cannot go on from is set aside."""
+        path = self.run.checkpoint
+        state = checkpoint.load(path)
+        if state is None:
             return
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        if state["identity"] == self.run.identity and state["step"] <= self.config.all_steps:
-            self.step, self.seconds = state["step"], state["seconds"]
-            self.codec.load_state_dict(state["codec"])
-            self.average.load_state_dict(state["average"])
-            for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(values)
+        if not _goes_on(self.run, state):
+            if self.rank == 0:
+                aside = checkpoint.set_aside(path, state["identity"][:8])
+                print(f"{self.run.name}: {path} was of another training and is now {aside}")
+            return
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.codec.load_state_dict(state["codec"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
 
     def _start_from(self, path: Path) -> None:
         """Be at the end of the cycle that wrote the weights in `path`."""
@@ -304,6 +323,11 @@ class Trainer:
 
     def _tensor(self, batch: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(batch).to(self.device)
+
+
+def _goes_on(run: Run, state: Mapping[str, Any]) -> bool:
+    """Whether `state` is of the inputs of `run`, and not beyond its end."""
+    return state["identity"] == run.identity and state["step"] <= run.train.all_steps
 
 
 def _precision(config: TrainConfig, device: torch.device) -> torch.dtype:
