@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
+from ecc import params
 from ecc.audio import AudioError
 from ecc.data.corpus import TestSet, build, identity
 from ecc.data.fetch import fetch
@@ -63,7 +65,7 @@ def test_through_the_corpus_into_a_test_set(speech, tmp_path):
     assert fetch("own", own, tmp_path / "fetched", tmp_path / "downloads") is None
     settings = {"utterances": 2, "min_seconds": 2, "max_seconds": 9, "seed": 1}
     test_set = TestSet.model_validate({"sources": ["own"], **settings})
-    build({"own": own}, {"mine": test_set}, tmp_path / "fetched", tmp_path / "corpus")
+    build({"own": own}, {"mine": test_set}, {}, tmp_path / "fetched", tmp_path / "corpus")
     drawn = pd.read_csv(tmp_path / "corpus/test_sets/mine.csv")
     assert len(drawn) == drawn["speaker"].nunique() == 2
     assert list(drawn["samples"]) == [40000, 40000]
@@ -119,15 +121,19 @@ def test_declared_as_the_docs_say(speech, tmp_path):
     block = re.search(r"```yaml\n(sources:\n  my-speech:.*?)```", text, re.DOTALL)
     assert block
     yaml = YAML(typ="safe")
-    declared, params = yaml.load(block[1]), yaml.load(ROOT / "params.yaml")
+    declared, content = yaml.load(block[1]), yaml.load(ROOT / "params.yaml")
     for section in ("sources", "test_sets"):
-        params[section] |= declared[section]
-    yaml.dump(params, tmp_path / "params.yaml")
+        content[section] |= declared[section]
+    yaml.dump(content, tmp_path / "params.yaml")
+    own = params.load(tmp_path / "params.yaml").sources["my-speech"]
+    told = tmp_path / "data/configs/sources/my-speech.json"  # by the stage `validate`
+    told.parent.mkdir(parents=True)
+    told.write_text(json.dumps({"declared": own.model_dump(mode="json")}))
     script = [sys.executable, str(ROOT / "workflow/stages/fetch.py"), "my-speech"]
     done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
     folder = declared["sources"]["my-speech"]["folder"]
-    assert done.stderr.startswith(f"my-speech: no folder {folder}")
+    assert done.stderr.startswith(f"fetch@my-speech: no folder {folder}")
     (tmp_path / folder).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / folder).symlink_to(speech)
     done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False)
