@@ -380,7 +380,7 @@ def test_two_processes_train_one_model_and_go_on(corpus):
     for steps in (2, 4):  # the second goes on from the first's checkpoint
         subprocess.run([*command, str(script), str(steps)], check=True, env=environment)
         trained = load_model(corpus / "two" / "model.safetensors")
-        assert trained.info == {"steps": steps, "processes": 2}
+        assert trained.info == {"steps": steps, "processes": 2, "software": {}}
     logged = json.loads((corpus / "two" / "logs" / "metrics.json").read_text())
     assert logged["step"] == 4
     rates = pd.read_csv(corpus / "two/logs/plots/metrics/valid/4/kbps.tsv", sep="\t")
