@@ -26,9 +26,9 @@ from tqdm import tqdm
 from ecc.audio import to_int16
 from ecc.codecs.base import from_int16
 from ecc.codecs.ecc import EccCodec
-from ecc.files import atomic_path
 from ecc.model.weights import ModelError, find_model
 from ecc.speech import read_clip
+from ecc.tables import read_table, write_table
 
 # The environment of each; of the threads of PyTorch too.
 MACHINES = {
@@ -66,7 +66,7 @@ def main(
     names = models or ["ecc", "rvq", "lyra-ecc-tuned"]
     try:
         paths = {name: str(find_model(name).resolve()) for name in names}
-        table = pd.read_csv("data/corpus/manifest.csv", keep_default_na=False)
+        table = read_table(Path("data/corpus/manifest.csv"))
     except (ModelError, OSError) as error:
         sys.exit(f"machines: {error}")
     heard = table["split"].isin(["valid", "test"])
@@ -89,8 +89,7 @@ def main(
                 }
                 for name in names
             ]
-            with atomic_path(TABLE) as temporary:  # a killed run leaves the machines that it had
-                pd.DataFrame(counts).to_csv(temporary, index=False)
+            write_table(TABLE, pd.DataFrame(counts))  # a killed run leaves the machines that it had
 
 
 def _code(

@@ -4,6 +4,7 @@ A stage reads them in place of params.yaml, and depends on those that it reads. 
 what no stage depends on, since no result follows from it.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +33,32 @@ def unbound() -> Any:
 def code(stage: str) -> str:
     """The fingerprint of the code of a stage."""
     return (FINGERPRINTS / f"{stage}.txt").read_text(encoding="utf-8")
+
+
+def corpus(model: str) -> Any:
+    """What identifies the speech that a model is trained on; its `sources` by name."""
+    return json.loads(Path(f"data/corpus/training/{model}.json").read_text(encoding="utf-8"))
+
+
+def training(stage: str, model: str, *also: str) -> dict[str, Any]:
+    """What a training of the stage `train` or `tokens` reads and writes, as `ecc.train.trainer.Run`
+    has it. The identity of its checkpoint is all that it is told, its corpus, its code, and `also`.
+    """
+    told = config(f"{stage}/{model}")
+    # A checkpoint of fewer cycles is one to go on from.
+    train = {key: value for key, value in told["train"].items() if key != "cycles"}
+    heard = corpus(model)
+    follows = [{**told, "train": train}, heard, *also, code(stage)]
+    return {
+        "name": model,
+        "manifest": Path("data/corpus/manifest.csv"),
+        "speech": Path("data/speech"),
+        "checkpoints": Path("data/checkpoints") / model,
+        "logs": Path("reports/training") / model,
+        "weights": Path("data/models") / told["variant"] / f"{model}.safetensors",
+        "identity": hashlib.sha256(json.dumps(follows).encode()).hexdigest(),
+        "sources": list(heard["sources"]),
+    }
 
 
 def note_training(model: str, config: Any, software: Mapping[str, str]) -> None:

@@ -1,7 +1,5 @@
 """Stage `tokens`: train a model of the tokens of a trained codec, for post-hoc entropy coding."""
 
-import hashlib
-import json
 from pathlib import Path
 
 import consent
@@ -23,23 +21,12 @@ def main(model: str) -> None:
     """Train the token model MODEL, or go on where a killed training of it stopped."""
     config = resolved.config(f"tokens/{model}")
     base = Path("data/models") / f"{config['base']}.safetensors"
-    corpus = json.loads(Path(f"data/corpus/training/{model}.json").read_text("utf-8"))
-    # A checkpoint of fewer cycles is one to go on from.
-    told = {k: v for k, v in config["train"].items() if k != "cycles"}
-    follows = [{**config, "train": told}, corpus, sha256_of(base), resolved.code("tokens")]
     versions = Code([SOURCE], frozenset({"ecc"})).software([Path(__file__)])
     run = TokenRun(
-        name=model,
+        **resolved.training("tokens", model, sha256_of(base)),
         codec=CodecConfig.model_validate(config["codec"]),
         train=TrainConfig(**config["train"], **resolved.unbound()["train"][model]),
         lmbda=[],
-        manifest=Path("data/corpus/manifest.csv"),
-        speech=Path("data/speech"),
-        checkpoints=Path("data/checkpoints") / model,
-        logs=Path("reports/training") / model,
-        weights=Path("data/models") / config["variant"] / f"{model}.safetensors",
-        identity=hashlib.sha256(json.dumps(follows).encode()).hexdigest(),
-        sources=list(corpus["sources"]),
         software=versions,
         base=base,
     )

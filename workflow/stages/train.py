@@ -1,6 +1,5 @@
 """Stage `train`: train one model of params.yaml, in `train.processes` processes of torchrun."""
 
-import hashlib
 import json
 import os
 import sys
@@ -37,9 +36,9 @@ def main(model: str, start: Annotated[Path | None, typer.Option("--from")] = Non
     training = TrainConfig(**config["train"], **resolved.unbound()["train"][model])
     if codec.rvq.tokens is not None and int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise ValueError("a model of tokens is trained in one process, without torchrun")
-    corpus = json.loads(Path(f"data/corpus/training/{model}.json").read_text("utf-8"))
+    heard = resolved.corpus(model)["sources"]
     for source in json.loads(Path("data/corpus/sources.json").read_text("utf-8")):
-        if not source["available"] and (name := source["source"]) in corpus["sources"]:
+        if not source["available"] and (name := source["source"]) in heard:
             raise ValueError(
                 f"the source {name} is part of the training corpus and was not reached "
                 f"({source['reason']}); to train without it, remove {name} from study.sources "
@@ -52,22 +51,12 @@ def main(model: str, start: Annotated[Path | None, typer.Option("--from")] = Non
             fetch_weights(Path("data/lyra"))
         except (ChecksumError, Unreachable) as error:
             raise ValueError(f"it stands on the weights of Lyra, and {error}") from None
-    # A checkpoint of fewer cycles is one to go on from.
-    told = {k: v for k, v in config["train"].items() if k != "cycles"}
-    follows = [{**config, "train": told}, corpus, resolved.code("train")]
     versions = Code([SOURCE], frozenset({"ecc"})).software([Path(__file__)])
     run = Run(
-        name=model,
+        **resolved.training("train", model),
         codec=codec,
         train=training,
         lmbda=config["lmbda"],
-        manifest=Path("data/corpus/manifest.csv"),
-        speech=Path("data/speech"),
-        checkpoints=Path("data/checkpoints") / model,
-        logs=Path("reports/training") / model,
-        weights=Path("data/models") / config["variant"] / f"{model}.safetensors",
-        identity=hashlib.sha256(json.dumps(follows).encode()).hexdigest(),
-        sources=list(corpus["sources"]),
         software=versions,
         start=start,
     )

@@ -27,13 +27,13 @@ from torch import Tensor, nn
 
 from ecc.model import rans
 from ecc.model.config import RvqConfig, TokenConfig
-from ecc.model.entropy import Latent
+from ecc.model.entropy import ALL_FRAMES, Latent, frame_groups
 from ecc.model.exact import FixedTable, FixedTaps, fixed, odds
 
 DEAD = 0.1  # an entry that codes less than this share of the average starts again
 # Frames of a stage that are coded together, as (first, step): those of later groups see those of
 # earlier ones on either side, and none waits for the frame before it.
-GROUPS = ((0, 4), (2, 4), (1, 2))
+GROUPS = frame_groups(3)
 HIDDEN_LIMIT = 2.0**8  # of what is multiplied with entries of code books, so that sums are exact
 
 
@@ -264,9 +264,9 @@ class ResidualVectorQuantizer(nn.Module):
 
     def _groups(self, frames: int) -> Iterator[Tensor]:
         """Frames that are coded together."""
-        for first, step in GROUPS if self.tokens is not None else ((0, 1),):
-            if first < frames:
-                yield torch.arange(first, frames, step)
+        for group in GROUPS if self.tokens is not None else [ALL_FRAMES]:
+            if group.start < frames:
+                yield torch.arange(frames)[group]
 
     @torch.no_grad()
     def quantize(self, y: Tensor, level: int) -> Tensor:
