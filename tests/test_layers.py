@@ -15,6 +15,7 @@ LAYERS = (
     ("model", "stream"),
     ("codecs", "train"),
     ("evaluate",),
+    ("listening",),
     ("report",),
     ("params", "bench", "cli", "__init__"),
 )

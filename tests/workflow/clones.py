@@ -98,6 +98,8 @@ def project(path: Path, patch: dict[str, Any], models: dict[str, Any]) -> Clone:
     python.chmod(0o755)
     (path / "reports" / "runs").mkdir(parents=True)
     (path / "reports" / "runs" / "first.csv").write_text("codec\n")
+    (path / "reports" / "listening").mkdir()
+    (path / "reports" / "listening" / "README.md").touch()
     (path / "my_codec.py").write_text(MINE)
     (path / "mine.bin").write_text("weights")
     clone.patch(patch)

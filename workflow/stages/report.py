@@ -7,6 +7,7 @@ from pathlib import Path
 import script
 from ecc import resolved
 from ecc.files import atomic_path
+from ecc.listening.key import ResultError
 from ecc.report import ablations, diagnostics, figures, machine
 from ecc.report.config import Report
 from ecc.report.render import render
@@ -79,4 +80,4 @@ def trained_with(model: str) -> str:
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, ResultError)

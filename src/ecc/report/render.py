@@ -10,7 +10,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from ecc.evaluate.metrics import LOWER_IS_BETTER, METRICS
-from ecc.report import ablations, diagnostics
+from ecc.report import ablations, diagnostics, listening
 from ecc.report.bd_rate import average_table
 from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Report
 from ecc.report.figures import HIGHEST_KBPS
@@ -43,7 +43,8 @@ def render(
 
     sources: data/corpus/sources.json; parameters: the sections of params.yaml to print; trained:
     rows of the table of packages behind the models.
-    Raises `FileNotFoundError` when a table is missing (an empty one is fine).
+    Raises `FileNotFoundError` when a table is missing (an empty one is fine), and `ResultError` for a
+    result of a listening test that cannot be read.
     """
     tables = {name: read_table(reports / f"{name}.csv") for name in TABLES}
     codecs = tables["codecs"]
@@ -92,6 +93,7 @@ def render(
         changes=pair_pivot(tables["runs"], metrics, config.runs, ["anchor"], change_cell),
         akima=None if pd.isna(akima) else f"{akima:.2g}",
         ablations=[_ablations(study, metrics) for study in ablations.read(reports / "ablations")],
+        listening=listening.sections(reports / "listening"),
         figures=figures,
         highest_kbps=HIGHEST_KBPS,
         estimates=estimate_table(rd, labels),
