@@ -33,7 +33,8 @@ function shuffled(list, draw) {
 
 // ---- Sound ----
 
-const context = new AudioContext({ sampleRate: 48000 });
+// The rate of the files: what is decoded is what they hold, to the sample.
+const context = new AudioContext({ sampleRate: 16000 });
 
 /** The sound of that name. From a script: a page that is a file itself can read no other file. */
 function load(name) {
