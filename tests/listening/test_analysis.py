@@ -253,7 +253,7 @@ def test_a_folder_without_a_key_or_results_is_named(study, tmp_path):
     with pytest.raises(ResultError, match=r"key\.json: No such file or directory"):
         read_test(tmp_path)
     folder, _ = study()
-    with pytest.raises(ResultError, match="no results of listeners beside key.json"):
+    with pytest.raises(ResultError, match=r"no results of listeners beside key\.json"):
         read_test(folder)
     (folder / "one.json").write_bytes(b"\xff")
     with pytest.raises(ResultError, match=r"one\.json: not a text in UTF-8"):

@@ -25,7 +25,8 @@ SET = "talk"
 
 
 def plan(**changes) -> Plan:
-    return Plan(**{"method": "mushra", "codecs": ["late"], "kbps": [4.0], "test_set": SET} | changes)
+    usual = {"method": "mushra", "codecs": ["late"], "kbps": [4.0], "test_set": SET}
+    return Plan(**usual | changes)
 
 
 def heard(folder: Path, key: Key, item: str, condition: str) -> np.ndarray:

@@ -398,3 +398,21 @@ def test_changes_of_a_curve_are_held_against_its_intervals():
     change = "+0.05 (−0.01 to +0.12)"
     assert cells[3:5] == [f"{change}, outside at 1 of 8", change]
     assert "n/a" in lines[3]
+
+
+def test_listening_tests_are_shown_where_there_are_results(scores, tmp_path, monkeypatch):
+    write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
+    before = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    assert "istening test" not in before
+    folder = tmp_path / "listening"
+    folder.mkdir()
+    (folder / "README.md").touch()
+    assert render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS) == before
+    test = {"method": "mushra", "test_set": "default", "items": 5, "listeners": 9, "kept": 8}
+    test |= {"means": "MEANS", "pairs": "PAIRS", "screening": "SCREENING"}
+    tests = [test | {"name": "first"}, test | {"name": "second", "method": "abx", "means": ""}]
+    monkeypatch.setattr("ecc.report.listening.sections", lambda _: tests)
+    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    first, _, second = text.partition("### Listening test `second`")
+    assert "9 listeners, of whom 8 are counted" in first and "MEANS" in first
+    assert "Half right is guessing" in second and "MEANS" not in second

@@ -58,6 +58,7 @@ CHANGES: dict[str, list[Any]] = {
     ],
     "the label of a codec": [patch(codecs={"ecc": {"label": "The ECC"}, "opus": {"label": "O"}})],
     "`report.seed`": [patch(report={"seed": 7})],
+    "a result in `reports/listening`": [appended("reports/listening/README.md", "More.\n")],
     "`score.metrics`": [patch(score={"metrics": ["pesq_wb", "estoi"]})],
     "a bit rate of `opus`": [
         patch(codecs={"opus": {"points": {"5k": {"bitrate": 5500}}}}),

@@ -42,8 +42,8 @@ LONGEST = 12.0
 SHORTEST = 2.0
 LEVEL = -26.0
 """Of active speech, dB below overload: the level at which ITU-T tests codecs."""
-ACTIVE = 30.0
-"""A frame of 20 ms is active unless it is further than this (dB) below the loudest."""
+ACTIVE = 40.0
+"""A frame of 20 ms is active where the reference is within this (dB) of its loudest frame."""
 CONTROLS = 8
 """Trials of ABX that show who listens: the low anchor against the reference."""
 

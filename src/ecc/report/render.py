@@ -43,8 +43,8 @@ def render(
 
     sources: data/corpus/sources.json; parameters: the sections of params.yaml to print; trained:
     rows of the table of packages behind the models.
-    Raises `FileNotFoundError` when a table is missing (an empty one is fine), and `ResultError` for a
-    result of a listening test that cannot be read.
+    Raises `FileNotFoundError` when a table is missing (an empty one is fine), and `ResultError` for
+    a result of a listening test that cannot be read.
     """
     tables = {name: read_table(reports / f"{name}.csv") for name in TABLES}
     codecs = tables["codecs"]
