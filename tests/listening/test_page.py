@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -17,8 +18,11 @@ from ecc.listening.analysis import analyse, read_test
 from ecc.listening.key import LOW, MID, OPEN, REFERENCE, read_key
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no browser found; install chromium")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = os.environ.get("ECC_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="no browser: apt-get install chromium, or name one in $ECC_BROWSER"
+)
 
 # What the page does with sound: each source that was started, and what it is heard through.
 SPY = """
