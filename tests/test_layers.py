@@ -17,6 +17,7 @@ LAYERS = (
     ("evaluate",),
     ("listening",),
     ("report",),
+    ("page",),
     ("params", "bench", "cli", "__init__"),
 )
 SIDE_BY_SIDE = {("codecs", "train"), ("train", "codecs")}

@@ -20,6 +20,7 @@ from ecc.data.sources import AnySource
 from ecc.evaluate.config import ScoreConfig
 from ecc.lyra.models import FRAME
 from ecc.model.config import CHUNK_FRAMES, CodecConfig
+from ecc.page.config import Page
 from ecc.report.config import Report
 from ecc.train.config import ModelConfig, TokenModelConfig, TrainConfig
 
@@ -57,6 +58,7 @@ class Params(Config):
     codecs: dict[Name, base.CodecEntry]
     score: ScoreConfig
     report: Report
+    page: Page = Page()
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:

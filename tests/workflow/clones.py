@@ -80,7 +80,10 @@ def project(path: Path, patch: dict[str, Any], models: dict[str, Any]) -> Clone:
     """A copy of the project with changes of params.yaml, where `python` is Python, except that the
     scripts of stages are stand-ins."""
     clone = Clone(path)
-    for name in ("dvc.yaml", "Snakefile", ".dvcignore", ".gitignore", "params.yaml"):
+    for name in (
+        *("dvc.yaml", "Snakefile", ".dvcignore", ".gitignore", "params.yaml"),
+        "package-lock.json",
+    ):
         shutil.copy(ROOT / name, path)
     (path / ".dvc").mkdir()
     for name in ("config", ".gitignore"):

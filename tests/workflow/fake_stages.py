@@ -125,6 +125,10 @@ def report() -> None:
     put("reports/figures/rd.png", digest("reports/rd.csv"))
 
 
+def page() -> None:
+    put("reports/html/index.html", digest("reports/report.md", "data/decoded", "data/scores"))
+
+
 def run(stage: str, *arguments: str) -> None:
     """Run the stand-in of a stage; the real script of one that has none."""
     name = stage.replace("-", "_")

@@ -21,7 +21,9 @@ def would_train(project: Project) -> None:
 
 def test_it_pulls_and_trains_nothing(project: Project) -> None:
     output = project(STUDY)
-    assert output.splitlines()[-1] == f"The report: {project.path}/reports/report.md"
+    report, page = output.splitlines()[-2:]
+    assert report == f"The report: {project.path}/reports/report.md"
+    assert f"workflow/page.py, or open {project.path}/reports/html/index.html" in page
     assert project.trained() == []
 
 

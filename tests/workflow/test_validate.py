@@ -110,7 +110,7 @@ def test_versions_count_for_coding_and_scoring_and_train_nothing(validate: Any) 
     for stage in ("train", "tokens"):
         assert len(found[stage].split()) == 1
     shown = {row["name"]: row["part"] for row in told("aggregate")["software"]}
-    assert shown["pesq"] == "aggregate, report, score"  # the three know what metrics there are
+    assert shown["pesq"] == "aggregate, page, report, score"  # the four know what metrics there are
     assert shown["constriction"] == "decode, diagnose, encode"
 
 

@@ -29,7 +29,7 @@ ROOTS = (Path("src"), Path())
 IGNORE = frozenset({"ecc", "ecc.fingerprint"})
 STAGES = (
     *("fetch", "fetch_lyra", "corpus", "train", "tokens", "inputs"),
-    *("score", "diagnose", "aggregate", "report"),
+    *("score", "diagnose", "aggregate", "report", "page"),
 )
 # Weights stay what they are when another version of a library would train others. They say in their
 # file which ones trained them.
@@ -133,6 +133,13 @@ def configs(study: params.Params, versions: Mapping[str, Mapping[str, str]]) -> 
             "trained": trained,
         },
         "report": report(study),
+        "page": {
+            "kinds": study.kinds(),
+            "metrics": study.score.metrics,
+            "codec": study.report.codec,
+            "beside": study.report.beside,
+            "page": study.page.model_dump(mode="json"),
+        },
     }
     for name in names:
         source = study.sources[name]
