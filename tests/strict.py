@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-# What may still be missing: the processor or system that a test is about,
-EXCUSES = ["no instruction sets to cap", "ru_maxrss is in KiB on Linux"]
+# What may still be missing: the processor, system or browser that a test is about,
+EXCUSES = ["no instruction sets to cap", "ru_maxrss is in KiB on Linux", "no browser: "]
 if not os.environ.get("ECC_MIRROR"):
     # and public files that neither a package nor this repository brings.
     EXCUSES += ["ECC_MIRROR", r"run python \S*fetch_lyra"]

@@ -133,11 +133,8 @@ def test_every_link_within_the_page_has_its_target(study: Path) -> None:
 
 
 def test_tables_in_a_fold_are_tables_that_can_be_scrolled() -> None:
-    _, _, body, _ = document(
-        [
-            "# T\n\n## S\n\n<details><summary>All</summary>\n\n| a | b |\n|:--|:--|\n| 1 | 2 |\n\n</details>\n"
-        ]
-    )
+    fold = "<details><summary>All</summary>\n\n| a | b |\n|:--|:--|\n| 1 | 2 |\n\n</details>\n"
+    _, _, body, _ = document([f"# T\n\n## S\n\n{fold}"])
     assert '<div class="wide" tabindex="0"><table>' in body
     assert "<details><summary>All</summary>" in body
     assert "style=" not in body
