@@ -1,5 +1,6 @@
 import base64
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,24 @@ def test_the_page_of_the_report_as_it_is_stays_small(tmp_path: Path) -> None:
 def test_a_second_build_takes_the_place_of_the_first(study: Path) -> None:
     html = study / "reports/html"
     (html / "left-over").touch()
+    (study / "reports/.html-killed/html").mkdir(parents=True)
     before = {path: path.read_bytes() for path in html.rglob("*.js")}
     build_page(study)
     assert not (html / "left-over").exists()
     assert {path: path.read_bytes() for path in html.rglob("*.js")} == before
     assert {path.name for path in (study / "reports").glob(".*")} == set()
+
+
+def test_a_study_in_which_nothing_was_scored_has_a_page_too(study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study, tmp_path / "empty", symlinks=True)
+    for table in (
+        *(tmp_path / "empty").glob("data/scores/*.csv"),
+        *(tmp_path / "empty/reports" / f"{name}.csv" for name in ("rd", "bd_rate")),
+    ):
+        table.write_text(table.read_text("utf-8").splitlines()[0] + "\n")
+    build_page(tmp_path / "empty")
+    text = (tmp_path / "empty/reports/html/index.html").read_text("utf-8")
+    assert "0 decodes were scored" in text
 
 
 def test_a_missing_library_is_one_line_and_leaves_what_was_there(tmp_path: Path) -> None:

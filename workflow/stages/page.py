@@ -40,6 +40,8 @@ def main() -> None:
         for name, rows in by_set.items()
     }
     OUT.parent.mkdir(exist_ok=True)
+    for unfinished in OUT.parent.glob(".html-*"):  # of a build that was killed
+        shutil.rmtree(unfinished)
     with tempfile.TemporaryDirectory(dir=OUT.parent, prefix=".html-") as temporary:
         folder = Path(temporary) / "html"
         folder.mkdir()
