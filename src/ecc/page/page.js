@@ -202,7 +202,7 @@ function drawLegend() {
     ...KINDS.map(([kind, title]) => [title, names.filter((codec) => CODECS[codec].kind === kind)])
       .filter(([, of]) => of.length)
       .map(([title, of]) => el("div", {className: "group", role: "group", "aria-label": title}, el("span", {}, title),
-        ...of.map((codec) => el("label", {}, tick(codec), swatch(codec), CODECS[codec].label)))));
+        el("div", {className: "names"}, ...of.map((codec) => el("label", {}, tick(codec), swatch(codec), CODECS[codec].label))))));
 }
 
 function interval(point, metric) {
