@@ -125,7 +125,9 @@ def make_study(folder: Path) -> None:
     for name, table in tables.items():
         write_table(folder / "reports" / f"{name}.csv", table)
     (folder / "reports/report.md").write_text(REPORT)
-    (folder / "reports/machine.md").write_text("# The machine\n\nSpeed.\n\n## Codecs\n\nOne.\n")
+    (folder / "reports/machine.md").write_text(
+        "# The machine that ran it\n\nSpeed.\n\n## Codecs\n\nOne.\n"
+    )
     (folder / "reports/figures").mkdir()
     (folder / "reports/figures/rd_first.png").write_bytes(b"a picture")
     (folder / "reports/figures/unused.png").write_bytes(b"another")

@@ -83,9 +83,12 @@ def test_it_is_small_and_asks_for_nothing_from_elsewhere(study: Path) -> None:
     assert "url(" not in (html / "page.css").read_text("utf-8")
 
 
-def test_the_page_of_the_report_as_it_is_stays_small(tmp_path: Path) -> None:
+def test_the_report_as_it_is_has_whole_links_and_stays_small() -> None:
     text = (ROOT / "reports/report.md").read_text("utf-8")
-    _, _, body, _ = document([text, (ROOT / "reports/machine.md").read_text("utf-8")])
+    machine = (ROOT / "reports/machine.md").read_text("utf-8")
+    _, intro, body, _ = document({"report.md": text, "machine.md": machine})
+    found = set(re.findall(r'href="(?!https?:)([^"]+)"', intro + body))
+    assert found <= {f"#{name}" for name in re.findall(r' id="([^"]+)"', body)}
     figures = set(re.findall(r'src="figures/([^"/]+)"', body))
     pictures = sum((ROOT / "reports/figures" / name).stat().st_size for name in figures)
     libraries = 500_000
@@ -127,7 +130,9 @@ def test_a_missing_library_is_one_line_and_leaves_what_was_there(tmp_path: Path)
 
 def test_documents_become_one_with_contents_and_anchors() -> None:
     report = "# A & B\n\nIntro.\n\n## Of `x`: 5 %\n\n### Part\n\n[go](machine.md)\n\n## Part\n"
-    title, intro, body, contents = document([report, "# The machine\n\n## Codecs\n"])
+    title, intro, body, contents = document(
+        {"report.md": report, "machine.md": "# The machine\n\n## Codecs\n"}
+    )
     assert (title, intro) == ("A & B", "<p>Intro.</p>\n")
     assert contents == [
         {"id": "of-x-5-", "title": "Of x: 5 %", "parts": [{"id": "part", "title": "Part"}]},
@@ -148,7 +153,7 @@ def test_every_link_within_the_page_has_its_target(study: Path) -> None:
 
 def test_tables_in_a_fold_are_tables_that_can_be_scrolled() -> None:
     fold = "<details><summary>All</summary>\n\n| a | b |\n|:--|:--|\n| 1 | 2 |\n\n</details>\n"
-    _, _, body, _ = document([f"# T\n\n## S\n\n{fold}"])
+    _, _, body, _ = document({"report.md": f"# T\n\n## S\n\n{fold}"})
     assert '<div class="wide" tabindex="0"><table>' in body
     assert "<details><summary>All</summary>" in body
     assert "style=" not in body

@@ -71,7 +71,8 @@ def main() -> None:
             f"the worst to the best by the mean {METRICS[told['metrics'][0]].label} of {label}, "
             "evenly spaced.",
         }
-        texts = [(REPORTS / f"{name}.md").read_text("utf-8") for name in ("report", "machine")]
+        names = ("report.md", "machine.md")
+        texts = {name: (REPORTS / name).read_text("utf-8") for name in names}
         modules = Path("node_modules")
         build.write_page(folder, study, texts, facts, REPORTS / "figures", modules)
         shutil.rmtree(OUT, ignore_errors=True)

@@ -57,16 +57,16 @@ class Audio:
 def write_page(
     folder: Path,
     study: Mapping[str, Any],
-    texts: Sequence[str],
+    texts: Mapping[str, str],
     facts: Mapping[str, Any],
     figures: Path,
     modules: Path,
 ) -> None:
     """Write index.html and all that it needs but the audio into `folder`.
 
-    study: what page.js reads; texts: documents in Markdown, the report first, whose title is that
-    of the page; facts: what else the template shows; figures: pictures that the texts name as
-    figures/NAME; modules: the folder node_modules.
+    study: what page.js reads; texts: documents in Markdown by their names, the report first, whose
+    title is that of the page; facts: what else the template shows; figures: pictures that the
+    texts name as figures/NAME; modules: the folder node_modules.
     Raises `PageError` where a library is not installed.
     """
     missing = [name for name in LIBRARIES if not (modules / name).is_file()]
@@ -101,17 +101,20 @@ def write_page(
     (folder / "index.html").write_text(html, "utf-8")
 
 
-def document(texts: Sequence[str]) -> tuple[str, str, str, list[dict[str, Any]]]:
-    """Documents in Markdown as one in HTML: the title of the first, its text before the first
-    section, all sections, and the table of contents.
+def document(texts: Mapping[str, str]) -> tuple[str, str, str, list[dict[str, Any]]]:
+    """Documents in Markdown, by their names, as one in HTML: the title of the first, its text
+    before the first section, all sections, and the table of contents.
 
-    Sections of the others lie one level deeper, below their titles. Headings have the anchors that
-    GitHub gives them. What is wide can be scrolled by itself and by keyboard.
+    Sections of the others lie one level deeper, below their titles, where links to them lead.
+    Headings have the anchors that GitHub gives them. What is wide can be scrolled by itself and by
+    keyboard.
     """
     markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
     tokens: list[Token] = []
-    for number, text in enumerate(texts):
+    titles: dict[str, Token] = {}  # a heading, by the name of its document
+    for number, (name, text) in enumerate(texts.items()):
         found = markdown.parse(text)
+        titles[name] = found[0]
         for token in found if number else []:
             if token.type in ("heading_open", "heading_close"):
                 token.tag = f"h{int(token.tag[1]) + 1}"
@@ -137,8 +140,10 @@ def document(texts: Sequence[str]) -> tuple[str, str, str, list[dict[str, Any]]]
         for part in token.children or []:
             if part.type == "image":
                 part.attrSet("loading", "lazy")
-            elif part.type == "link_open":
-                part.attrSet("href", re.sub(r"^machine\.md$", "#the-machine", _href(part)))
+    for token in tokens:
+        for part in token.children or []:
+            if part.type == "link_open" and (leads := titles.get(str(part.attrGet("href")))):
+                part.attrSet("href", f"#{leads.attrGet('id')}")
     sections = next((i for i, t in enumerate(tokens) if t.tag == "h2"), len(tokens))
     start = 3 if tokens and tokens[0].tag == "h1" else 0
 
@@ -151,7 +156,3 @@ def document(texts: Sequence[str]) -> tuple[str, str, str, list[dict[str, Any]]]
         return text.replace("<pre>", '<pre tabindex="0">')
 
     return title, html(tokens[start:sections]), html(tokens[sections:]), contents
-
-
-def _href(link: Token) -> str:
-    return str(link.attrGet("href") or "")
