@@ -88,7 +88,10 @@ def test_the_report_as_it_is_has_whole_links_and_stays_small() -> None:
     machine = (ROOT / "reports/machine.md").read_text("utf-8")
     _, intro, body, _ = document({"report.md": text, "machine.md": machine})
     found = set(re.findall(r'href="(?!https?:)([^"]+)"', intro + body))
-    assert found <= {f"#{name}" for name in re.findall(r' id="([^"]+)"', body)}
+    anchors = re.findall(r' id="([^"]+)"', body)
+    assert found <= {f"#{name}" for name in anchors}
+    template = (ROOT / "src/ecc/page/page.html.jinja").read_text("utf-8")
+    assert not set(anchors) & set(re.findall(r' id="([^"]+)"', template))
     figures = set(re.findall(r'src="figures/([^"/]+)"', body))
     pictures = sum((ROOT / "reports/figures" / name).stat().st_size for name in figures)
     libraries = 500_000
