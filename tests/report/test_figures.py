@@ -1,11 +1,8 @@
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from ecc.params import load
 from ecc.report import figures
 from ecc.report.bd_rate import pair_table
 from ecc.report.config import Report
@@ -24,17 +21,17 @@ def rd(make_scores):
 
 
 KINDS = {"ecc": "own", "lpc": "conventional", "dac": "neural", "evs": "conventional"}
+LABELS = {"ecc": "ECC", "lpc": "LPC-10", "dac": "DAC (published), nominal rate", "evs": "EVS"}
 
 
 def about(**rates):
-    labels = {"ecc": "ECC", "lpc": "LPC-10", "dac": "DAC (published), nominal rate", "evs": "EVS"}
-    rows = [{"codec": c, "label": labels[c], "rate": rate} for c, rate in rates.items()]
+    rows = [{"codec": c, "label": LABELS[c], "rate": rate} for c, rate in rates.items()]
     return pd.DataFrame(rows)
 
 
 @pytest.fixture
 def styles():
-    return figures.Styles(KINDS, about(ecc="measured", lpc="measured"), "ecc")
+    return figures.Styles(KINDS, LABELS, about(ecc="measured", lpc="measured"), "ecc")
 
 
 def test_curves_show_the_points_of_the_table(rd, styles):
@@ -71,18 +68,9 @@ def test_ablations_have_a_row_each_and_a_colour_for_each_test_set(make_scores):
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["No LRP", "No skip"]
 
 
-def test_codecs_of_the_default_study_that_are_ours_have_colours_of_their_own():
-    study = load(Path(__file__).parents[2] / "params.yaml")
-    kinds = study.kinds()
-    ours = [name for name in study.study.codecs if kinds[name] == "own"]
-    rows = [{"codec": name, "label": name, "rate": "measured"} for name in study.study.codecs]
-    found = figures.Styles(kinds, pd.DataFrame(rows), study.report.codec).colours
-    assert len({found[name] for name in ours}) == len(ours) > 1
-
-
 def test_a_control_is_in_no_figure(rd):
     codecs = about(ecc="measured", lpc="measured")
-    styles = figures.Styles(KINDS | {"lpc": "control"}, codecs, "ecc")
+    styles = figures.Styles(KINDS | {"lpc": "control"}, LABELS, codecs, "ecc")
     figure = figures.rd_curves(rd, METRICS, styles)
     for axes in figure.axes:
         assert not axes.texts
@@ -112,7 +100,7 @@ def test_legend_columns_hold_one_kind(make_scores):
     scores = pd.concat([make_scores(name, POINTS) for name in names])
     table = rd_table(scores, names, ["default"], METRICS, Report(bootstrap=100))
     codecs = about(**dict.fromkeys(names, "measured"))
-    figure = figures.rd_curves(table, METRICS, figures.Styles(KINDS, codecs, "ecc"))
+    figure = figures.rd_curves(table, METRICS, figures.Styles(KINDS, LABELS, codecs, "ecc"))
     entries = [text.get_text() for text in figure.legends[0].get_texts()]
     columns = [entries[start : start + 4] for start in range(0, len(entries), 4)]
     assert [[entry for entry in column if entry] for column in columns] == [
@@ -132,7 +120,7 @@ def test_a_dashed_line_is_what_the_references_score(rd, styles):
 
 def test_a_ceiling_is_a_line_without_a_rate(rd):
     rd.loc[rd["codec"] == "lpc", "kbps"] = np.nan
-    styles = figures.Styles(KINDS, about(ecc="measured", lpc="none"), "ecc")
+    styles = figures.Styles(KINDS, LABELS, about(ecc="measured", lpc="none"), "ecc")
     axes = figures.rd_curves(rd, METRICS, styles).axes[0]
     _, ceiling = axes.get_lines()
     assert list(ceiling.get_ydata()) == pytest.approx([1.5, 1.5])
@@ -150,7 +138,7 @@ def test_rates_beyond_the_axis_are_left_out(make_scores, styles):
 
 def test_nominal_rates_are_hollow_and_named_without_brackets(rd):
     rd["codec"] = rd["codec"].replace("lpc", "dac")
-    styles = figures.Styles(KINDS, about(ecc="measured", dac="nominal"), "ecc")
+    styles = figures.Styles(KINDS, LABELS, about(ecc="measured", dac="nominal"), "ecc")
     figure = figures.rd_curves(rd, METRICS, styles)
     ours, other = figure.axes[0].get_lines()
     assert ours.get_markerfacecolor() == ours.get_color() and ours.get_linestyle() == "-"
@@ -189,13 +177,6 @@ def test_bits_of_tokens_are_shown_by_stage(codebooks):
     sent, _, spent = axes.get_lines()
     assert list(sent.get_ydata()) == [4.0, 4.0]
     assert list(spent.get_ydata()) == [3.0, 3.5]
-
-
-def test_leaving_a_codec_out_does_not_recolour_the_others():
-    everything = figures.Styles(KINDS, about(**dict.fromkeys(KINDS, "measured")), "ecc")
-    without = figures.Styles(KINDS, about(ecc="measured", evs="measured"), "ecc")
-    assert without.colours["evs"] == everything.colours["evs"] != everything.colours["lpc"]
-    assert without.markers == everything.markers
 
 
 def test_equal_figures_give_equal_small_files(rd, styles, tmp_path):

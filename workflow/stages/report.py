@@ -22,7 +22,7 @@ def main() -> None:
     codecs, rd = read_table(REPORTS / "codecs.csv"), read_table(REPORTS / "rd.csv")
     sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
     metrics, config = told["metrics"], Report.model_validate(told["report"])
-    styles = figures.Styles(told["kinds"], codecs, config.codec)
+    styles = figures.Styles(told["kinds"], told["labels"], codecs, config.codec)
     drawn = {}
     for test_set, of_set in rd.groupby("test_set", sort=False):
         if not (of_set["kbps"] <= figures.HIGHEST_KBPS).any():

@@ -221,6 +221,7 @@ def report(study: params.Params) -> dict[str, Any]:
     return {
         "diagnose": study.study.diagnose,
         "kinds": study.kinds(),
+        "labels": {name: codec.label for name, codec in study.codecs.items()},
         "metrics": study.score.metrics,
         "models": [name for name, model in study.models.items() if model.variant == variant],
         "report": study.report.model_dump(mode="json"),

@@ -19,6 +19,7 @@ from PIL import Image
 
 from ecc.evaluate.metrics import METRICS
 from ecc.files import atomic_path
+from ecc.report.styles import PALETTES, codec_styles, known_as
 
 TRAINING_METRICS = ("distortion", "kbps")
 HIGHEST_KBPS = 17.0
@@ -31,41 +32,32 @@ DPI = 100
 class Styles:
     """How each codec looks, the same in all figures.
 
-    kinds: own, neural, conventional or control, for each codec of the whole catalogue, from whose
-    place in it the colours follow, so that leaving one out of a study does not recolour the others.
-    codecs: what `ecc.report.rd.read_codecs` says of those that take part. Controls are not drawn.
+    kinds and labels: of each codec of the whole catalogue, as for `ecc.report.styles.codec_styles`,
+    which gives the colours. codecs: what `ecc.report.rd.read_codecs` says of those that take part.
+    Controls are not drawn.
 
-    `emphasised` is red, thick and in front, other codecs of this study are grey or blue, neural
-    ones bright, conventional ones pale and behind. A nominal rate is hollow and dotted.
+    `emphasised` is thick and in front, other codecs of this study next, conventional ones behind. A
+    nominal rate is hollow and dotted.
     """
 
-    def __init__(self, kinds: Mapping[str, str], codecs: pd.DataFrame, emphasised: str) -> None:
+    def __init__(
+        self,
+        kinds: Mapping[str, str],
+        labels: Mapping[str, str],
+        codecs: pd.DataFrame,
+        emphasised: str,
+    ) -> None:
         self.emphasised, self.kinds = emphasised, kinds
         codecs = codecs[codecs["codec"].map(kinds) != "control"]
         self.rates = dict(zip(codecs["codec"], codecs["rate"], strict=True))
         # Hollow markers say that a rate is nominal; words are for the tables.
         self.labels = {
-            codec: label.partition(" (")[0].removesuffix(", nominal rate")
-            if self.rates[codec] == "nominal"
-            else label
+            codec: known_as(label) if self.rates[codec] == "nominal" else label
             for codec, label in zip(codecs["codec"], codecs["label"], strict=True)
         }
-        self.colours: dict[str, Any] = {}
-        self.markers: dict[str, str] = {}
-        pale = [
-            sns.desaturate(sns.set_hls_values(c, l=0.62), 0.75) for c in sns.color_palette("tab10")
-        ]
-        self.palettes = {
-            "own": ["0.1", "0.5", (0.05, 0.2, 0.6), (0.35, 0.55, 0.85), (0.1, 0.65, 0.7)],
-            "neural": sns.color_palette("Dark2"),
-            "conventional": pale,
-        }
-        for kind, palette in self.palettes.items():
-            of_kind = [c for c in kinds if kinds[c] == kind and c != emphasised]
-            for number, codec in enumerate(of_kind):
-                self.colours[codec] = palette[number % len(palette)]
-                self.markers[codec] = "sD^vph<>d*XP"[number % 12]
-        self.colours[emphasised], self.markers[emphasised] = (0.75, 0.05, 0.1), "o"
+        styles = codec_styles(kinds, labels, emphasised)
+        self.colours = {codec: style.colour for codec, style in styles.items()}
+        self.markers = {codec: style.marker for codec, style in styles.items()}
 
     def draw(
         self, axes: Axes, codec: str, x: pd.Series, y: pd.Series, in_legend: bool = True
@@ -431,7 +423,7 @@ def _legend_below(figure: Figure, panels: Sequence[Axes], styles: Styles) -> Non
     }
     blank = Line2D([], [], alpha=0)
     handles, names = [], []
-    for kind in styles.palettes:
+    for kind in PALETTES:
         of_kind = [codec for codec in styles.labels if styles.kinds[codec] == kind]
         measured = [styles.labels[c] for c in of_kind if styles.rates[c] == "measured"]
         labels = [label for label in measured if label in entries]
