@@ -6,12 +6,11 @@ from pathlib import Path
 from ecc import params
 from ecc.files import atomic_path
 from ecc.report import readme
+from ecc.report.paper import LEADING
 from ecc.report.render import source_table
 from ecc.speech import SAMPLE_RATE
 
 PAGES = ("README.md", "MODEL_CARD.md", "docs/recipe.md", "docs/codec.md")
-# What the words of these pages are about; the report has all of them.
-TEST_SETS = ("english", "librispeech-demo")
 METRICS = ("pesq_wb", "visqol")
 REPORTS = Path("reports")
 
@@ -20,7 +19,8 @@ def main() -> None:
     """Rewrite each page, unless its numbers are already those of the report."""
     study = params.load()
     sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
-    contents = readme.blocks(REPORTS, TEST_SETS, METRICS, study.report)
+    leading = study.study.test_sets[:LEADING]
+    contents = readme.blocks(REPORTS, leading, METRICS, study.report)
     contents |= {
         "models": readme.model_table(_trained(study)),
         "speech": source_table(sources),

@@ -73,6 +73,7 @@ class Params(Config):
             ("study.diagnose", self.study.diagnose, trained),
             ("report.codec", [self.report.codec], self.codecs),
             ("report.beside", self.report.beside, self.codecs),
+            ("report.paper", self.report.paper, self.codecs),
             ("report.pairs", [name for pair in self.report.pairs for name in pair], self.codecs),
             *(
                 (f"report.targets: {key}", [value], known)

@@ -10,8 +10,10 @@ from ecc.report.bd_rate import (
     BdRate,
     akima_integral,
     average_table,
+    bd_quality,
     bd_rate,
     bd_rate_table,
+    equal_rate_table,
     matched_rate_table,
     pair_table,
     pareto,
@@ -66,6 +68,35 @@ def test_agrees_with_bjontegaard(method, integral):
     more = {} if integral is None else {"integral": integral}
     found = bd_rate(pareto(KBPS, QUALITY), pareto(anchor_kbps, anchor_quality), **more)
     assert found.percent == pytest.approx(expected, abs=1e-6)
+
+
+def test_quality_of_straight_lines_by_hand():
+    # Over log2 rate: the codec has x, the anchor x / 2 − 1 over the common range 2 … 3, where the
+    # difference is x / 2 + 1, on average 2.25.
+    codec = pareto(np.exp2([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0]))
+    anchor = pareto(np.exp2([2.0, 4.0, 6.0]), np.array([0.0, 1.0, 2.0]))
+    found = bd_quality(codec, anchor)
+    assert found.quality == pytest.approx(2.25)
+    assert found.overlap == pytest.approx(1 / 5)
+    assert np.exp([found.low, found.high]) == pytest.approx([4, 8])
+
+
+def test_quality_agrees_with_bjontegaard():
+    anchor_kbps = np.array([2.2, 3.8, 6.7, 9.7])
+    anchor_quality = np.array([1.73, 2.11, 2.80, 3.31])
+    expected = bjontegaard.bd_psnr(
+        anchor_kbps, anchor_quality, KBPS, QUALITY, method="pchip",
+        require_matching_points=False, min_overlap=0,
+    )  # fmt: skip
+    found = bd_quality(pareto(KBPS, QUALITY), pareto(anchor_kbps, anchor_quality))
+    assert found.quality == pytest.approx(expected, abs=1e-6)
+
+
+@given(curves(), curves())
+def test_quality_of_swapped_codecs_changes_its_sign(one, other):
+    forth, back = (bd_quality(pareto(*a), pareto(*b)) for a, b in ((one, other), (other, one)))
+    assert forth.quality == pytest.approx(-back.quality, nan_ok=True)
+    assert forth.overlap == pytest.approx(back.overlap)
 
 
 @given(curves(), curves())
@@ -184,6 +215,48 @@ def test_table_gives_rate_interval_and_overlap(make_scores):
     np.testing.assert_allclose(result["overlap"], 1)
 
 
+def test_table_gives_quality_at_equal_rate(make_scores):
+    gains = {"pesq_wb": 0.5, "visqol": 0.5, "estoi": 0.1}
+    scores = both(make_scores, list(zip(KBPS, QUALITY - 0.5, strict=True)))
+    result = bd_rate_table(scores, ["opus", "ecc"], ["default"], METRICS, CONFIG)
+    assert result["quality_flag"].eq("ok").all()
+    for column in ("bd_quality", "bd_quality_low", "bd_quality_high"):
+        np.testing.assert_allclose(result[column], list(gains.values()))
+    np.testing.assert_allclose(result["rate_overlap"], 1)
+    np.testing.assert_allclose(result[["rate_low", "rate_high"]], [[0.7, 6.0]] * 3)
+
+
+def test_codecs_of_few_points_are_met_at_their_rates(make_scores):
+    scores = pd.concat(
+        [
+            make_scores("ecc", [(1.0, 2.0), (4.0, 3.0), (6.0, 2.9)]),
+            make_scores("two", [(2.0, 2.25), (9.0, 2.5)]),
+            make_scores("low", [(0.5, 1.0)]),
+            make_scores("many", [(1.0, 2.0), (2.0, 2.5), (4.0, 3.0)]),
+        ]
+    )
+    table = equal_rate_table(scores, ["ecc", "two", "low", "many"], ["default"], METRICS, CONFIG)
+    table = table[table["metric"] == "pesq_wb"].set_index(["anchor", "point"])
+    assert list(table.index) == [("two", "p0"), ("two", "p1"), ("low", "p0")]
+    assert table["difference"].tolist() == pytest.approx([0.25, 0.5, np.nan], nan_ok=True)
+    # Above its highest rate the best of ECC counts, and the speakers' offsets cancel.
+    assert table.loc[("two", "p1"), ["codec_kbps", "codec_quality"]].tolist() == [6.0, 3.0]
+    for end in ("low", "high"):
+        assert table.loc["two", f"difference_{end}"].tolist() == pytest.approx([0.25, 0.5])
+    assert table.loc["low", ["difference_low", "difference_high"]].isna().all(axis=None)
+
+
+def test_only_utterances_that_both_have_are_compared(make_scores):
+    scores = pd.concat(
+        [make_scores("ecc", [(1.0, 2.0), (4.0, 3.0)]), make_scores("demo", [(2.0, 2.0)])]
+    )
+    missing = scores["utterance"].str.startswith("s3")
+    scores.loc[missing & (scores["codec"] == "demo"), ["kbps", *METRICS]] = np.nan
+    scores.loc[missing & (scores["codec"] == "ecc"), METRICS] = 1.0
+    table = equal_rate_table(scores, ["ecc", "demo"], ["default"], METRICS, CONFIG)
+    assert table["difference"].tolist() == pytest.approx([0.5, 0.5, 0.1])
+
+
 def test_pairs_are_compared_with_each_other_alone(make_scores):
     worse = list(zip(2 * KBPS, QUALITY, strict=True))
     scores = pd.concat([both(make_scores, worse), make_scores("full", worse)])
@@ -249,6 +322,8 @@ def test_a_distance_is_compared_as_what_it_is_worth(make_scores):
     assert distance["bd_rate"] == pytest.approx(-50)
     assert distance["quality_low"] == pytest.approx(10 - quality["quality_high"])
     assert distance["quality_high"] == pytest.approx(10 - quality["quality_low"])
+    assert distance["bd_quality"] == pytest.approx(-quality["bd_quality"])
+    assert distance["bd_quality_low"] == pytest.approx(-quality["bd_quality_high"])
     matched = matched_rate_table(scores, *arguments)
     np.testing.assert_allclose(matched["log_mel_distance"], 10 - matched["visqol"])
     np.testing.assert_allclose(matched["log_mel_distance_low"], 10 - matched["visqol_high"])
@@ -263,20 +338,22 @@ def test_codec_under_study_absent_gives_empty_tables(make_scores):
 
 def test_averages_are_over_what_has_a_bd_rate():
     rows = [
-        ("a", "visqol", "opus", -40.0, "ok"),
-        ("b", "visqol", "opus", -20.0, "ok"),
-        ("a", "visqol", "speex", -90.0, "ok"),
-        ("b", "visqol", "speex", np.nan, "low overlap"),
-        ("a", "estoi", "opus", np.nan, "no overlap"),
+        ("a", "visqol", "opus", -40.0, "ok", 0.4, "ok"),
+        ("b", "visqol", "opus", -20.0, "ok", 0.2, "ok"),
+        ("a", "visqol", "speex", -90.0, "ok", np.nan, "low overlap"),
+        ("b", "visqol", "speex", np.nan, "low overlap", np.nan, "no overlap"),
+        ("a", "estoi", "opus", np.nan, "no overlap", 0.1, "ok"),
     ]
-    bd = pd.DataFrame(rows, columns=["test_set", "metric", "anchor", "bd_rate", "flag"])
+    columns = ["test_set", "metric", "anchor", "bd_rate", "flag", "bd_quality", "quality_flag"]
+    bd = pd.DataFrame(rows, columns=columns)
     averages = average_table(bd, {"all": ["opus", "speex"], "one": ["opus"], "none": ["evs"]})
-    assert averages.drop(columns="bd_rate").to_numpy().tolist() == [
-        ["all", "visqol", 3, 4],
-        ["all", "estoi", 0, 1],
-        ["one", "visqol", 2, 2],
-        ["one", "estoi", 0, 1],
+    assert averages.drop(columns=["bd_rate", "bd_quality"]).to_numpy().tolist() == [
+        ["all", "visqol", 4, 3, 2],
+        ["all", "estoi", 1, 0, 1],
+        ["one", "visqol", 2, 2, 2],
+        ["one", "estoi", 1, 0, 1],
     ]
+    assert averages["bd_quality"].tolist() == pytest.approx([0.3, 0.1, 0.3, 0.1])
     assert averages["bd_rate"].tolist() == pytest.approx([-50, np.nan, -30, np.nan], nan_ok=True)
 
 

@@ -76,8 +76,8 @@ def test_blocks_hold_the_numbers_of_the_tables(make_scores, tmp_path):
         ["english", "ViSQOL", "ECC", "2.26", "3.00", "–"],
         ["english", "ViSQOL", "best conventional", "–", "2.00 (Opus 1.6)", "2.68 (Opus 1.6)"],
     ]
-    assert "| all peers           | −50.0 % (2 of 2) |" in filled["bd_rate"]
-    assert cells(filled["pairs"]) == [["Opus 1.6", "ECC", "+100.0 % (2 of 2)"]]
+    assert "| all peers           | −50.0 % (2 of 2), – (0 of 2) |" in filled["bd_rate"]
+    assert cells(filled["pairs"]) == [["Opus 1.6", "ECC", "+100.0 % (2 of 2), – (0 of 2)"]]
     write(scores.iloc[:0])
     empty = blocks(tmp_path, ["english"], ["visqol"], config)
     assert empty["rd"].startswith("No speech") and empty["bd_rate"].startswith("No two codecs")

@@ -3,11 +3,17 @@ import pandas as pd
 import pytest
 
 from ecc.report import rd as rate_distortion
-from ecc.report.bd_rate import bd_rate_table, matched_rate_table, pair_table
+from ecc.report.bd_rate import (
+    bd_rate_table,
+    equal_rate_table,
+    matched_rate_table,
+    pair_table,
+)
 from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Report
 from ecc.report.markdown import markdown
 from ecc.report.render import (
     average_pivot,
+    bd_quality_cell,
     bd_rate_cell,
     change_cell,
     pair_pivot,
@@ -43,6 +49,7 @@ def write_tables(folder, scores, codecs, test_sets, sources=(), pairs=()):
         "rd": rate_distortion.rd_table(scores, names, *arguments),
         "bd_rate": bd_rate_table(scores, rated, *arguments),
         "matched_rate": matched_rate_table(scores, rated, *arguments),
+        "equal_rate": equal_rate_table(scores, rated, *arguments),
     }
     tables = {name: rate_distortion.mark_rates(t, codecs) for name, t in tables.items()} | {
         "pairs": pair_table(scores, pairs, *arguments),
@@ -140,7 +147,8 @@ def test_a_pair_has_a_row_for_each_test_set(scores, tmp_path):
     text = render(tmp_path, [], METRICS, CONFIG, {})
     assert "## Ablations" not in text
     mean, row = [line for line in text.splitlines() if line.startswith("| OPUS    | ECC")]
-    assert mean.count("+100.0 % (1 of 1)") == len(METRICS)
+    # A third of the range of log rate is too little for a BD-quality.
+    assert mean.count("+100.0 % (1 of 1), – (0 of 1)") == len(METRICS)
     assert "| default" in row and row.count("100.0 [100.0, 100.0] %") == len(METRICS)
 
 
@@ -259,11 +267,12 @@ def test_averages_are_given_by_kind_and_by_codec_of_the_study(scores, make_score
     bd = bd_rate_table(scores, list(codecs["codec"]), ["default"], METRICS, CONFIG)
     lines = average_pivot(bd, codecs, METRICS[:1]).splitlines()[2:]
     assert [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in lines] == [
-        ("all peers", "−62.5 % (2 of 3)"),
-        ("conventional codecs", "−50.0 % (1 of 1)"),
-        ("neural codecs", "−75.0 % (1 of 1)"),
-        ("published decodes, nominal rate", "– (0 of 1)"),
-        ("RVQ", "−20.0 % (1 of 1)"),
+        # At twice the rate for the same quality the points share too little range of the rate.
+        ("all peers", "−62.5 % (2 of 3), – (0 of 3)"),
+        ("conventional codecs", "−50.0 % (1 of 1), – (0 of 1)"),
+        ("neural codecs", "−75.0 % (1 of 1), – (0 of 1)"),
+        ("published decodes, nominal rate", "–, – (0 of 1)"),
+        ("RVQ", "−20.0 %, +0.32 (1 of 1)"),
     ]
     assert average_pivot(bd.iloc[:0], codecs, METRICS) == ""
 
@@ -284,6 +293,64 @@ def test_missing_table_is_an_error(tmp_path):
 def test_bd_rate_cell(flag, cell):
     row = {"flag": flag, "overlap": 0.23, "bd_rate": -12.34}
     assert bd_rate_cell(pd.Series(row | {"bd_rate_low": -20.0, "bd_rate_high": 3.0})) == cell
+
+
+@pytest.mark.parametrize(
+    ("flag", "cell"),
+    [
+        ("low overlap", "n/a (overlap 23 %)"),
+        ("fewer than two points", "n/a (fewer than two points)"),
+        ("ok", "−0.12 [−0.20, 0.03], overlap 23 %"),
+    ],
+)
+def test_bd_quality_cell(flag, cell):
+    row = {"quality_flag": flag, "rate_overlap": 0.23, "bd_quality": -0.1234}
+    found = bd_quality_cell(pd.Series(row | {"bd_quality_low": -0.2, "bd_quality_high": 0.03}))
+    assert found == cell
+
+
+def test_a_codec_of_few_points_has_a_row_for_each(make_scores, tmp_path):
+    scores = pd.concat(
+        [
+            make_scores("ecc", [(1.0, 2.0), (4.0, 3.0)]),
+            make_scores("demo", [(2.0, 2.0), (9.0, 2.5)]),
+        ]
+    )
+    write_tables(tmp_path, scores, about("ecc", "demo"), ["default"])
+    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    rows = [line for line in text.splitlines() if line.startswith("| DEMO") and "→" in line]
+    assert "| 2.00 " in rows[0] and "| 2.00 → 2.50, 0.50 [0.50, 0.50]" in rows[0]
+    assert "| 9.00 (ECC 4.00) " in rows[1] and "| 2.50 → 3.00, 0.50 [0.50, 0.50]" in rows[1]
+
+
+def test_figures_of_the_paper_stand_beside_ours(make_scores, tmp_path):
+    scores = pd.concat(
+        [
+            make_scores(codec, points, test_set=test_set)
+            for test_set in ("one", "two", "three")
+            for codec, points in (
+                ("ecc", [(1.0, 2.0), (2.0, 3.0), (4.0, 4.0)]),
+                ("rvq", [(1.25, 2.0), (2.5, 3.0), (5.0, 4.0)]),
+                ("demo", [(2.0, 1.0)]),
+            )
+        ]
+    )
+    sets = ["two", "one", "three"]
+    write_tables(tmp_path, scores, about("ecc", "rvq", "demo"), sets)
+    text = render(tmp_path, [], METRICS, CONFIG.model_copy(update={"paper": ("demo", "rvq")}), {})
+    rows = [line for line in text.splitlines() if line.startswith(("| the paper", "| this study"))]
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    assert [row[1:3] for row in cells] == [
+        ["FunCodec", "LibriTTS test-clean and test-other"],
+        ["FunCodec", "VCTK"],
+        # The order of the test sets decides which two lead.
+        *(["DEMO", f"`{name}`"] for name in ("two", "one")),
+        *(["RVQ", f"`{name}`"] for name in ("two", "one")),
+    ]
+    assert cells[0][3] == "−69.4 %, +0.60" and cells[0][5] == "−58.4 %"
+    assert cells[2][3] == "+2.00 at its rates" and cells[2][7] == "–"
+    assert cells[4][3] == "−20.0 %, +0.32"
+    assert "| the paper" not in render(tmp_path, [], METRICS, CONFIG, {})
 
 
 def test_references_stand_above_the_points(scores):

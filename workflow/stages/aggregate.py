@@ -37,6 +37,7 @@ def main() -> None:
             ("rd", rd.rd_table, list(codecs["codec"])),
             ("bd_rate", bd_rate.bd_rate_table, rated),
             ("matched_rate", bd_rate.matched_rate_table, rated),
+            ("equal_rate", bd_rate.equal_rate_table, rated),
         )
     }
     tables["pairs"] = bd_rate.pair_table(scores, pairs, test_sets, metrics, config)

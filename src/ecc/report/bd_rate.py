@@ -1,8 +1,8 @@
-"""BD-rate: how much more rate a codec needs than another for the same quality.
+"""BD-rate and BD-quality: how much more rate a codec needs than another for the same quality, and
+how much more quality it has at the same rate.
 
 Bjøntegaard, "Calculation of average PSNR differences between RD-curves", ITU-T SG16 VCEG-M33,
-2001, with log rate as a piecewise cubic Hermite (PCHIP) function of quality in place of the
-cubic polynomial.
+2001, with a piecewise cubic Hermite interpolant (PCHIP) in place of the cubic polynomial.
 
 All functions of curves take many at once, [..., points], as the bootstrap asks for.
 """
@@ -20,6 +20,11 @@ from ecc.report.config import Report
 from ecc.report.rd import Array, Points, Resamples, codec_points, interval, resample_speakers
 
 Value = TypeVar("Value", float, Array)
+Integral = Callable[[Array, Array, Array, Array], Array]
+
+FEW_POINTS = 2
+"""A codec with as many points or fewer is compared at its own rates: hardly a curve, and it seldom
+shares half of a range with another."""
 
 
 class Curve(NamedTuple):
@@ -119,28 +124,54 @@ class BdRate(NamedTuple):
     high: Array
 
 
-def bd_rate(
-    codec: Curve,
-    anchor: Curve,
-    integral: Callable[[Array, Array, Array, Array], Array] = pchip_integral,
-) -> BdRate:
+class BdQuality(NamedTuple):
+    """BD-qualities [...] and what they rest on, [...] each."""
+
+    quality: Array
+    """Quality of the codec above that of the anchor; NaN when the curves share no range."""
+    overlap: Array
+    """Range of log rate that the curves share, as a share of the range that they span together."""
+    low: Array
+    """Lower end of the shared range, as log rate."""
+    high: Array
+
+
+def bd_rate(codec: Curve, anchor: Curve, integral: Integral = pchip_integral) -> BdRate:
     """Mean difference of log rate over the quality range that both curves have, in percent.
 
     Never extrapolates: a curve of fewer than two points, or without common range, gives NaN.
     """
-    if min(codec.quality.shape[-1], anchor.quality.shape[-1]) < 2:
-        none = np.full(codec.quality.shape[:-1], np.nan)
-        return BdRate(none, np.zeros_like(none), none, none)
-    starts = [curve.quality[..., 0] for curve in (codec, anchor)]
-    ends = [np.fmax.reduce(curve.quality, axis=-1) for curve in (codec, anchor)]
+    curves = [(curve.quality, curve.log_rate) for curve in (codec, anchor)]
+    difference, *shared = _mean_difference(*curves, integral)
+    return BdRate(100 * np.expm1(difference), *shared)
+
+
+def bd_quality(codec: Curve, anchor: Curve) -> BdQuality:
+    """Mean difference of quality over the range of log rate that both curves have.
+
+    As in `bd_rate`, the curves are their Pareto points and are never extrapolated.
+    """
+    curves = [(curve.log_rate, curve.quality) for curve in (codec, anchor)]
+    return BdQuality(*_mean_difference(*curves, pchip_integral))
+
+
+def _mean_difference(
+    codec: tuple[Array, Array], anchor: tuple[Array, Array], integral: Integral
+) -> tuple[Array, Array, Array, Array]:
+    """Mean of y of the codec minus that of the anchor over the range of x that both have, of
+    (x, y) [..., points]; the overlap of the two ranges, and the ends of what they share, [...]."""
+    if min(codec[0].shape[-1], anchor[0].shape[-1]) < 2:
+        none = np.full(codec[0].shape[:-1], np.nan)
+        return none, np.zeros_like(none), none, none
+    starts = [x[..., 0] for x, _ in (codec, anchor)]
+    ends = [np.fmax.reduce(x, axis=-1) for x, _ in (codec, anchor)]
     low, high = np.maximum(*starts), np.minimum(*ends)
     shared = high > low  # never of a curve with a single point
     low, high = np.where(shared, low, np.nan), np.where(shared, high, np.nan)
     with np.errstate(invalid="ignore"):
-        areas = [integral(c.quality, c.log_rate, low, high) for c in (codec, anchor)]
-    percent = 100 * np.expm1((areas[0] - areas[1]) / (high - low))
+        areas = [integral(x, y, low, high) for x, y in (codec, anchor)]
     overlap = (high - low) / (np.maximum(*ends) - np.minimum(*starts))
-    return BdRate(percent, np.where(shared, overlap, 0.0), low, high)
+    return (areas[0] - areas[1]) / (high - low), np.where(shared, overlap, 0.0), low, high
 
 
 def quality_at(curve: Curve, kbps: Array, highest: Array) -> Array:
@@ -177,10 +208,12 @@ def bd_rate_table(
     metrics: Sequence[str],
     config: Report,
 ) -> pd.DataFrame:
-    """BD-rate of `config.codec` against every other codec, by test set and metric.
+    """BD-rate and BD-quality of `config.codec` against every other codec, by test set and metric.
 
-    `bd_rate` is NaN, and `flag` says why, below `config.min_overlap`. Both codecs see the same
-    resamples of the speakers.
+    `bd_rate` is NaN, and `flag` says why, below `config.min_overlap` of the quality ranges; so is
+    `bd_quality`, in units of the metric, with `quality_flag`, below as much of the ranges of log
+    rate (`rate_overlap`; the shared range in kbps is `rate_low` to `rate_high`). Both codecs see
+    the same resamples of the speakers.
     """
     rows = []
     for test_set, (points, resamples) in _samples(
@@ -191,38 +224,52 @@ def bd_rate_table(
             continue
         for metric, anchor in product(metrics, anchors):
             ours, theirs = (_curves(points[name], metric) for name in (config.codec, anchor))
-            drawn = bd_rate(ours, theirs)
-            found = BdRate(*(values[0] for values in drawn))
-            our_points, their_points = _points(ours), _points(theirs)
-            row: dict[str, object] = {
-                "test_set": test_set,
-                "metric": metric,
-                "codec": config.codec,
-                "anchor": anchor,
-                "points": len(our_points.quality),
-                "anchor_points": len(their_points.quality),
-                "bd_rate": np.nan,
-                "bd_rate_low": np.nan,
-                "bd_rate_high": np.nan,
-                "bd_rate_akima": np.nan,
-                "overlap": found.overlap,
-                "quality_low": min(_signed(metric, found.low), _signed(metric, found.high)),
-                "quality_high": max(_signed(metric, found.low), _signed(metric, found.high)),
-                "flag": _flag(found, our_points, their_points, config.min_overlap),
-            }
-            if row["flag"] == "ok":
-                low, high = interval(drawn.percent, resamples)
-                row |= {
-                    "bd_rate": found.percent,
-                    "bd_rate_low": float(low),
-                    "bd_rate_high": float(high),
-                    "bd_rate_akima": bd_rate(our_points, their_points, akima_integral).percent,
-                }
-            rows.append(row)
+            keys = {"test_set": test_set, "metric": metric}
+            keys |= {"codec": config.codec, "anchor": anchor}
+            rows.append(keys | _comparison(metric, ours, theirs, resamples, config.min_overlap))
     columns = ["test_set", "metric", "codec", "anchor", "points", "anchor_points", "bd_rate"]
     columns += ["bd_rate_low", "bd_rate_high", "bd_rate_akima", "overlap"]
     columns += ["quality_low", "quality_high", "flag"]
+    columns += ["bd_quality", "bd_quality_low", "bd_quality_high", "rate_overlap"]
+    columns += ["rate_low", "rate_high", "quality_flag"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _comparison(
+    metric: str, ours: Curve, theirs: Curve, resamples: Resamples, least: float
+) -> dict[str, object]:
+    """A row of `bd_rate_table` without its keys, of the curves of all resamples."""
+    rates, qualities = bd_rate(ours, theirs), bd_quality(ours, theirs)
+    rate, quality = ([values[0] for values in found] for found in (rates, qualities))
+    our_points, their_points = _points(ours), _points(theirs)
+    ends = [_signed(metric, end) for end in rate[2:]]
+    row: dict[str, object] = {
+        "points": len(our_points.quality),
+        "anchor_points": len(their_points.quality),
+        "overlap": rate[1],
+        "quality_low": min(ends),
+        "quality_high": max(ends),
+        "flag": _flag(rate[1], our_points, their_points, least),
+        "rate_overlap": quality[1],
+        "rate_low": np.exp(quality[2]),
+        "rate_high": np.exp(quality[3]),
+        "quality_flag": _flag(quality[1], our_points, their_points, least),
+    }
+    for name in ("bd_rate", "bd_rate_low", "bd_rate_high", "bd_rate_akima"):
+        row[name] = np.nan
+    for name in ("bd_quality", "bd_quality_low", "bd_quality_high"):
+        row[name] = np.nan
+    if row["flag"] == "ok":
+        low, high = interval(rates.percent, resamples)
+        akima = bd_rate(our_points, their_points, akima_integral).percent
+        row |= {"bd_rate": rate[0], "bd_rate_akima": akima}
+        row |= {"bd_rate_low": float(low), "bd_rate_high": float(high)}
+    if row["quality_flag"] == "ok":
+        values = _signed(metric, qualities.quality)
+        low, high = interval(values, resamples)
+        row |= {"bd_quality": values[0]}
+        row |= {"bd_quality_low": float(low), "bd_quality_high": float(high)}
+    return row
 
 
 def pair_table(
@@ -232,7 +279,7 @@ def pair_table(
     metrics: Sequence[str],
     config: Report,
 ) -> pd.DataFrame:
-    """BD-rate of the first codec of each pair against the second; columns of `bd_rate_table`."""
+    """The first codec of each pair against the second; columns of `bd_rate_table`."""
     none = (config.codec, config.codec)  # an empty table has its columns too
     return join(
         [
@@ -254,19 +301,72 @@ def join(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def average_table(bd: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Means of the BD-rates of `bd` over test sets and the anchors of each of `groups`.
+    """Means of the BD-rates and BD-qualities of `bd` over test sets and the anchors of each of
+    `groups`.
 
-    Columns group, metric, bd_rate, given (BD-rates that the mean is over) and compared (those
-    that were asked for). Plain means of percentages, as they are commonly reported.
+    Columns group, metric, compared (pairs of codecs, on a test set each), bd_rate and bd_quality,
+    rates and qualities (how many each mean is over). Plain means, as they are commonly reported.
     """
     rows = []
     for (name, anchors), metric in product(groups.items(), bd["metric"].unique()):
         compared = bd[bd["anchor"].isin(list(anchors)) & (bd["metric"] == metric)]
         if len(compared):
-            given = compared.loc[compared["flag"] == "ok", "bd_rate"]
-            row = {"group": name, "metric": metric, "bd_rate": given.mean()}
-            rows.append(row | {"given": len(given), "compared": len(compared)})
-    return pd.DataFrame(rows, columns=["group", "metric", "bd_rate", "given", "compared"])
+            rates = compared.loc[compared["flag"] == "ok", "bd_rate"]
+            qualities = compared.loc[compared["quality_flag"] == "ok", "bd_quality"]
+            row = {"group": name, "metric": metric, "compared": len(compared)}
+            row |= {"bd_rate": rates.mean(), "rates": len(rates)}
+            rows.append(row | {"bd_quality": qualities.mean(), "qualities": len(qualities)})
+    columns = ["group", "metric", "compared", "bd_rate", "rates", "bd_quality", "qualities"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def equal_rate_table(
+    scores: pd.DataFrame,
+    codecs: Sequence[str],
+    test_sets: Sequence[str],
+    metrics: Sequence[str],
+    config: Report,
+) -> pd.DataFrame:
+    """`config.codec` at the rates of each codec that has `FEW_POINTS` or fewer: a row for each
+    test set, metric, codec (`anchor`) and point.
+
+    `codec_quality` minus `anchor_quality` is `difference`, with its interval, both over the
+    utterances that the other codec has. Where that spends more than `config.codec` ever does, the
+    best of `config.codec` counts, at `codec_kbps`; below its lowest rate all is NaN.
+    """
+    rows = []
+    for test_set in test_sets:
+        of_set = scores[scores["test_set"] == test_set]
+        ours = of_set[of_set["codec"] == config.codec]
+        for anchor in codecs:
+            theirs = of_set[(of_set["codec"] == anchor) & of_set["kbps"].notna()]
+            few = 0 < theirs["point"].nunique() <= FEW_POINTS
+            shared = ours[ours["utterance"].isin(theirs["utterance"])]
+            if anchor == config.codec or shared.empty or not few:
+                continue
+            speakers = sorted(theirs["speaker"].unique())
+            resamples = resample_speakers(len(speakers), config.bootstrap, config.seed)
+            mine, other = (
+                codec_points(table, metrics, speakers, resamples) for table in (shared, theirs)
+            )
+            highest = np.nanmax(mine.kbps, axis=-1)
+            for metric, (number, point) in product(metrics, enumerate(other.names)):
+                rate = float(other.kbps[0, number])
+                kbps = min(rate, float(highest[0]))
+                # A codec's rate is its own in each resample, ours follows the sample's.
+                quality = quality_at(_curves(mine, metric), np.array([kbps]), highest)[:, 0]
+                # Of a resample that costs less than the sample the best stands likewise.
+                best = np.fmax.reduce(_curves(mine, metric).quality, axis=-1)
+                quality = _signed(metric, np.where(kbps > highest, best, quality))
+                difference = quality - other.quality[metric][:, number]
+                low, high = interval(difference, resamples)
+                row = [test_set, metric, config.codec, anchor, point, rate, kbps]
+                row += [other.quality[metric][0, number], quality[0], difference[0]]
+                given = np.isfinite(difference[0])
+                rows.append([*row, *((float(low), float(high)) if given else (np.nan, np.nan))])
+    columns = ["test_set", "metric", "codec", "anchor", "point", "kbps", "codec_kbps"]
+    columns += ["anchor_quality", "codec_quality", "difference"]
+    return pd.DataFrame(rows, columns=[*columns, "difference_low", "difference_high"])
 
 
 def matched_rate_table(
@@ -345,9 +445,9 @@ def _signed(metric: str, values: Value) -> Value:
     return -values if metric in LOWER_IS_BETTER else values
 
 
-def _flag(found: BdRate, codec: Curve, anchor: Curve, min_overlap: float) -> str:
+def _flag(overlap: float, codec: Curve, anchor: Curve, min_overlap: float) -> str:
     if min(len(codec.quality), len(anchor.quality)) < 2:
         return "fewer than two points"
-    if np.isnan(found.percent):
+    if not overlap:
         return "no overlap"
-    return "low overlap" if found.overlap < min_overlap else "ok"
+    return "low overlap" if overlap < min_overlap else "ok"

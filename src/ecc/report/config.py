@@ -52,6 +52,8 @@ class Report(Config):
     """Codecs that the summary shows beside `codec` and the best conventional one."""
     pairs: tuple[tuple[str, str], ...] = ()
     """Codecs that are compared besides: the first of each pair against the second."""
+    paper: tuple[str, ...] = ()
+    """Codecs against which `codec` is set beside the paper's figures against its own anchor."""
     runs: dict[str, str] = Field(default_factory=dict)
     """Other long runs of `codec` in reports/runs/, and what sets each apart."""
     targets: tuple[RateTarget | QualityTarget | LeadTarget, ...] = ()

@@ -15,6 +15,7 @@ from ecc.report.bd_rate import average_table
 from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Report
 from ecc.report.figures import HIGHEST_KBPS
 from ecc.report.markdown import markdown, number
+from ecc.report.paper import paper_table
 from ecc.report.taxonomy import taxonomy
 from ecc.tables import read_table
 
@@ -22,6 +23,7 @@ TABLES = (
     "rd",
     "bd_rate",
     "matched_rate",
+    "equal_rate",
     "pairs",
     "targets",
     "runs",
@@ -62,7 +64,13 @@ def render(
                 summary_table(_of(tables["matched_rate"], name), codecs, metrics[:3], config)
             ),
             "points": points_table(rows, metrics, labels),
-            "bd_rate": bd_rate_pivot(_of(tables["bd_rate"], name), metrics, labels),
+            **{
+                title: bd_pivot(_of(tables["bd_rate"], name), metrics, labels, cell)
+                for title, cell in (("bd_rate", bd_rate_cell), ("bd_quality", bd_quality_cell))
+            },
+            "equal_rate": equal_rate_pivot(
+                _of(tables["equal_rate"], name), metrics, labels, config.codec
+            ),
             "matched": [
                 (METRICS[metric].label, pivot)
                 for metric in metrics
@@ -86,6 +94,7 @@ def render(
         definitions=[f"{METRICS[m].label} ({METRICS[m].reference})" for m in metrics],
         test_sets=test_sets,
         averages=average_pivot(tables["bd_rate"], codecs, metrics),
+        paper=markdown(paper_table(tables["bd_rate"], tables["equal_rate"], labels, config)),
         pairs=pair_pivot(tables["pairs"], metrics, labels),
         pair_averages=pair_averages(tables["pairs"], metrics, labels),
         targets=target_pivot(tables["targets"], config.targets, labels),
@@ -130,7 +139,7 @@ def _ablations(study: ablations.Ablations, metrics: Sequence[str]) -> dict[str, 
         "test_sets": [
             {
                 "name": name,
-                "bd_rate": bd_rate_pivot(rows, metrics, labels, by="codec")
+                "bd_rate": bd_pivot(rows, metrics, labels, bd_rate_cell, by="codec")
                 if study.seeds == 1
                 else seeds_pivot(rows, metrics),
                 "points": points_table(_of(rd, name), metrics, labels),
@@ -235,17 +244,25 @@ def average_pivot(bd: pd.DataFrame, codecs: pd.DataFrame, metrics: Sequence[str]
 
 
 def _average_cell(row: pd.Series) -> str:
-    mean = number(row["bd_rate"], "{:+.1f} %").replace("-", "−")
-    return f"{mean} ({row['given']} of {row['compared']})"
+    """ "−40.3 %, +0.31 (4 of 4)": BD-rate, BD-quality, and over how many pairs; apart where the two
+    are not over as many."""
+    rate, quality = number(row["bd_rate"], "{:+.1f} %"), number(row["bd_quality"], "{:+.2f}")
+    of_rate, of_quality = (f" ({row[n]} of {row['compared']})" for n in ("rates", "qualities"))
+    if of_rate == of_quality:
+        of_rate = ""
+    return f"{rate}{of_rate}, {quality}{of_quality}".replace("-", "−")
 
 
-def bd_rate_pivot(
-    bd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str], by: str = "anchor"
+def bd_pivot(
+    bd: pd.DataFrame,
+    metrics: Sequence[str],
+    labels: Mapping[str, str],
+    cell: Callable[[pd.Series], str],
+    by: str = "anchor",
 ) -> str:
-    """BD-rates of one test set: a row for each anchor, or codec, and a column for each metric."""
-    cells = {
-        (labels.get(row[by], row[by]), row["metric"]): bd_rate_cell(row) for _, row in bd.iterrows()
-    }
+    """What `cell` says of one test set: a row for each anchor, or codec, and a column for each
+    metric."""
+    cells = {(labels.get(row[by], row[by]), row["metric"]): cell(row) for _, row in bd.iterrows()}
     names = list(dict.fromkeys(name for name, _ in cells))
     table = pd.DataFrame(
         {
@@ -264,6 +281,33 @@ def bd_rate_cell(row: pd.Series) -> str:
         return f"n/a ({shared if row['flag'] == 'low overlap' else row['flag']})"
     value = with_interval(row["bd_rate"], row["bd_rate_low"], row["bd_rate_high"], digits=1)
     return f"{value} %, overlap {100 * row['overlap']:.0f} %".replace("-", "−")
+
+
+def bd_quality_cell(row: pd.Series) -> str:
+    """A BD-quality with interval and overlap of the rates, or n/a and why."""
+    shared = f"overlap {100 * row['rate_overlap']:.0f} %"
+    if (why := row["quality_flag"]) != "ok":
+        return f"n/a ({shared if why == 'low overlap' else why})"
+    ends = (row[f"bd_quality{end}"] for end in ("", "_low", "_high"))
+    return f"{with_interval(*ends, digits=2)}, {shared}".replace("-", "−")
+
+
+def equal_rate_pivot(
+    equal: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str], codec: str
+) -> str:
+    """Codecs of few points on one test set: a row for each point, and for each metric the quality
+    of the codec, that of `codec` at its rate, and how much more that is."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for _, row in equal[equal["metric"].isin(metrics)].iterrows():
+        key = (row["anchor"], row["point"])
+        spent = "" if row["codec_kbps"] == row["kbps"] else f" ({labels[codec]} {{:.2f}})"
+        rate = f"{row['kbps']:.2f}" + spent.format(row["codec_kbps"])
+        cells = rows.setdefault(key, {"against": labels[row["anchor"]], "kbps": rate})
+        ends = (row[f"difference{end}"] for end in ("", "_low", "_high"))
+        more = with_interval(*ends, digits=2)
+        theirs, ours = (number(row[f"{whose}_quality"], "{:.2f}") for whose in ("anchor", "codec"))
+        cells[METRICS[row["metric"]].label] = f"{theirs} → {ours}, {more}".replace("-", "−")
+    return markdown(pd.DataFrame(list(rows.values())))
 
 
 def change_cell(row: pd.Series) -> str:
