@@ -42,7 +42,7 @@ class Study(Config):
     test_sets: Annotated[list[Name], Field(min_length=1)]
     codecs: Annotated[list[Name], Field(min_length=1)]
     diagnose: Annotated[list[Name], Field(min_length=1)]
-    """Codecs of ours whose streams are taken apart."""
+    """Codecs whose streams are taken apart: ours and, for its pauses, Opus."""
 
 
 class Params(Config):
@@ -65,12 +65,11 @@ class Params(Config):
         variants = {model.variant for model in self.models.values()}
         variants |= {model.variant for model in self.token_models.values()}
         codecs = {name: self.codecs[name] for name in self.study.codecs if name in self.codecs}
-        trained = {name for name, codec in codecs.items() if codec.variant}
         references: list[tuple[str, Iterable[str], Collection[str]]] = [
             ("study.sources", self.study.sources, self.sources),
             ("study.test_sets", self.study.test_sets, self.test_sets),
             ("study.codecs", self.study.codecs, self.codecs),
-            ("study.diagnose", self.study.diagnose, trained),
+            ("study.diagnose", self.study.diagnose, codecs),
             ("report.codec", [self.report.codec], self.codecs),
             ("report.beside", self.report.beside, self.codecs),
             ("report.paper", self.report.paper, self.codecs),

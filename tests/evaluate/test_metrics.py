@@ -14,7 +14,6 @@ from ecc.evaluate.metrics import (
     log_mel_distance,
     missing_package,
     pesq_wb,
-    speech_seconds,
     stoi,
     visqol,
 )
@@ -93,14 +92,6 @@ def test_scores_are_the_same_every_time(voice):
     noisy = voice(2) + 0.01 * voice(2, seed=5)
     for metric in INSTALLED:
         assert metric.function(voice(2), noisy) == metric.function(voice(2), noisy)
-
-
-def test_speech_is_what_is_loud_enough():
-    noise = np.random.default_rng(0).standard_normal(16000).astype(np.float32)
-    assert speech_seconds(noise) == 1
-    assert speech_seconds(np.concatenate([noise, noise / 50, noise / 1000])) == 2
-    assert speech_seconds(noise / 2000) == 0
-    assert speech_seconds(noise[:319]) == 0
 
 
 def test_an_unknown_metric_is_an_error_that_names_the_others():

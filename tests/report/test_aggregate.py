@@ -31,8 +31,8 @@ def aggregate(tmp_path, monkeypatch, make_scores):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(text, encoding="utf-8")
 
-    def run(*codecs):
-        content["study"]["codecs"] = list(codecs)
+    def run(*codecs, diagnose=("ecc",)):
+        content["study"] |= {"codecs": list(codecs), "diagnose": list(diagnose)}
         YAML().dump(content, Path("params.yaml"))
         write("data/configs/aggregate.json", json.dumps(configs(load(), {})["aggregate"]))
         write("data/corpus/sources.json", "[]")
@@ -43,6 +43,11 @@ def aggregate(tmp_path, monkeypatch, make_scores):
             points = [(kbps * (1 + number), kbps) for kbps in (1.0, 2.0, 4.0)]
             table = make_scores(codec, points, test_set="english")
             write(f"data/scores/{codec}.csv", table.to_csv(index=False))
+            # All of the speech is speech, but for the pauses of the second codec.
+            table["bits"] = 1000 * table["kbps"] * table["seconds"]
+            table = table.assign(speech_seconds=table["seconds"] / (1 + number))
+            table = table.assign(speech_bits=table["bits"] / (1 + number))
+            write(f"data/diagnostics/{codec}/pauses.csv", table.to_csv(index=False))
         main()
         return pd.read_csv("reports/rd.csv")
 
@@ -83,7 +88,7 @@ def test_what_is_the_machines_is_in_tables_of_its_own(aggregate):
 
     aggregate("ecc", "ablation-full", "ablation-no-lrp")
     before = tables()
-    assert len(before) == 13
+    assert len(before) == 14
     speed = Path("reports/machine/speed.csv").read_text()
     for path in Path("data/scores").glob("*.csv"):
         table = pd.read_csv(path)
@@ -104,3 +109,12 @@ def test_the_numbers_of_the_study_are_a_metric(aggregate):
     # At twice the rate of ECC's points, RVQ has the same quality.
     assert numbers["bd_rate"]["pesq_wb"]["ecc against rvq"] == pytest.approx(-50.0)
     assert numbers["training"] == {}
+
+
+def test_bd_rates_in_speech_alone_are_of_the_codecs_that_are_taken_apart(aggregate):
+    aggregate("ecc", "rvq", diagnose=["ecc"])
+    assert pd.read_csv("reports/speech_bd_rate.csv").empty
+    aggregate("ecc", "rvq", diagnose=["ecc", "rvq"])
+    found = pd.read_csv("reports/speech_bd_rate.csv")
+    assert found["anchor"].tolist() == ["rvq"] * 3
+    assert found["bd_rate"].tolist() == pytest.approx([-50] * 3)

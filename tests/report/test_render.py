@@ -50,6 +50,7 @@ def write_tables(folder, scores, codecs, test_sets, sources=(), pairs=()):
         "bd_rate": bd_rate_table(scores, rated, *arguments),
         "matched_rate": matched_rate_table(scores, rated, *arguments),
         "equal_rate": equal_rate_table(scores, rated, *arguments),
+        "speech_bd_rate": bd_rate_table(scores.iloc[:0], rated, *arguments),
     }
     tables = {name: rate_distortion.mark_rates(t, codecs) for name, t in tables.items()} | {
         "pairs": pair_table(scores, pairs, *arguments),

@@ -106,7 +106,9 @@ def diagnose(codec: str) -> None:
     put(f"data/diagnostics/{codec}/timeline.csv", digest(f"data/streams/{codec}"))
 
 
-TABLES = "rd bd_rate matched_rate equal_rate pairs targets runs codecs absent failures"
+TABLES = (
+    "rd bd_rate matched_rate equal_rate speech_bd_rate pairs targets runs codecs absent failures"
+)
 TABLES += " machine/speed machine/versions"
 
 

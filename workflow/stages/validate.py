@@ -122,6 +122,7 @@ def configs(study: params.Params, versions: Mapping[str, Mapping[str, str]]) -> 
         "score": {"metrics": study.score.metrics},
         "aggregate": {
             "codecs": codecs,
+            "diagnose": study.study.diagnose,
             "labels": {name: study.codecs[name].label for name in codecs},
             "kinds": study.kinds(),
             "anchors": anchors,

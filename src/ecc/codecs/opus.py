@@ -41,7 +41,7 @@ class Opus(Codec):
             raise ValueError(f"Opus has frames of {FRAMES_MS} ms here, not {frame_ms}")
         self.bitrate = bitrate
         self.wideband = wideband
-        self._frame = RATE * frame_ms // 1000
+        self.frame = RATE * frame_ms // 1000  # samples of a packet
         self._library = _load()
         self.version = self._library.opus_get_version_string().decode()
 
@@ -65,10 +65,10 @@ class Opus(Codec):
             _check(opus, opus.opus_encoder_ctl(encoder, GET_LOOKAHEAD, ctypes.byref(lookahead)))
             buffer = ctypes.create_string_buffer(MAX_PACKET)
             packets = []
-            for frame in pad_to_frames(samples, self._frame, lookahead.value):
+            for frame in pad_to_frames(samples, self.frame, lookahead.value):
                 frame = np.ascontiguousarray(frame, dtype=np.float32)
                 size = opus.opus_encode_float(
-                    encoder, frame.ctypes.data, self._frame, buffer, MAX_PACKET
+                    encoder, frame.ctypes.data, self.frame, buffer, MAX_PACKET
                 )
                 _check(opus, size)
                 packets.append(buffer.raw[:size])
@@ -83,14 +83,14 @@ class Opus(Codec):
         _check(opus, error.value)
         try:
             packets = split_packets(stream)
-            samples = np.empty((len(packets), self._frame), dtype=np.float32)
+            samples = np.empty((len(packets), self.frame), dtype=np.float32)
             for packet, frame in zip(packets, samples, strict=True):
                 size = opus.opus_decode_float(
-                    decoder, packet, len(packet), frame.ctypes.data, self._frame, 0
+                    decoder, packet, len(packet), frame.ctypes.data, self.frame, 0
                 )
                 _check(opus, size)
-                if size != self._frame:
-                    raise RuntimeError(f"libopus decoded {size} samples in place of {self._frame}")
+                if size != self.frame:
+                    raise RuntimeError(f"libopus decoded {size} samples in place of {self.frame}")
             return samples.reshape(-1)
         finally:
             opus.opus_decoder_destroy(decoder)

@@ -66,7 +66,7 @@ class OpusMl(Opus):
         if count == FAILED:
             raise RuntimeError("opus-ml: a packet cannot be decoded")
         samples = np.frombuffer(_read(answers, 4 * count), dtype="<f4").astype(np.float32)
-        if len(samples) != len(packets) * self._frame:
+        if len(samples) != len(packets) * self.frame:
             raise RuntimeError(f"opus-ml decoded {len(samples)} samples of {len(packets)} packets")
         return samples
 

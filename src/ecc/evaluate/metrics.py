@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ecc.evaluate.activity import speech_seconds
 from ecc.speech import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -32,11 +33,6 @@ Function = Callable[[Samples, Samples], float]
 
 MIN_SPEECH = 0.5
 """Seconds of speech that a reference must hold; below it one metric or another has no answer."""
-SPEECH_RANGE = 40.0
-"""dB below its loudest frame to which a reference is speech, as ESTOI has it."""
-SPEECH_FLOOR = -60.0
-"""dBFS below which nothing is speech."""
-SPEECH_FRAME = SAMPLE_RATE // 50
 
 
 @dataclass(frozen=True)
@@ -89,15 +85,6 @@ def unscorable(reference: Samples, decoded: Samples) -> str:
     if not decoded.any():
         return "the decode is silent"
     return ""
-
-
-def speech_seconds(samples: Samples) -> float:
-    """How much of `samples` [T] is speech, by level alone: frames of 20 ms within `SPEECH_RANGE` of
-    the loudest and above `SPEECH_FLOOR`, without their mean. Noise that is as loud counts too."""
-    frames = samples[: len(samples) // SPEECH_FRAME * SPEECH_FRAME].reshape(-1, SPEECH_FRAME)
-    level = 20 * np.log10(np.maximum(frames.std(axis=1, dtype=np.float64), 1e-10))
-    floor = max(level.max(initial=SPEECH_FLOOR) - SPEECH_RANGE, SPEECH_FLOOR)
-    return int((level > floor).sum()) * SPEECH_FRAME / SAMPLE_RATE
 
 
 @cache

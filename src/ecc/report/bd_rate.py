@@ -141,9 +141,9 @@ def bd_rate(codec: Curve, anchor: Curve, integral: Integral = pchip_integral) ->
 
     Never extrapolates: a curve of fewer than two points, or without common range, gives NaN.
     """
-    curves = [(curve.quality, curve.log_rate) for curve in (codec, anchor)]
-    difference, *shared = _mean_difference(*curves, integral)
-    return BdRate(100 * np.expm1(difference), *shared)
+    ours, theirs = ((curve.quality, curve.log_rate) for curve in (codec, anchor))
+    difference, *shared = _mean_difference(ours, theirs, integral)
+    return BdRate(np.asarray(100 * np.expm1(difference)), *shared)
 
 
 def bd_quality(codec: Curve, anchor: Curve) -> BdQuality:
@@ -151,8 +151,8 @@ def bd_quality(codec: Curve, anchor: Curve) -> BdQuality:
 
     As in `bd_rate`, the curves are their Pareto points and are never extrapolated.
     """
-    curves = [(curve.log_rate, curve.quality) for curve in (codec, anchor)]
-    return BdQuality(*_mean_difference(*curves, pchip_integral))
+    ours, theirs = ((curve.log_rate, curve.quality) for curve in (codec, anchor))
+    return BdQuality(*_mean_difference(ours, theirs, pchip_integral))
 
 
 def _mean_difference(

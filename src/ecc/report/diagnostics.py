@@ -10,15 +10,18 @@ from ecc.tables import read_table
 
 
 def read(folder: Path) -> dict[str, pd.DataFrame]:
-    """The tables of one codec: those of `ecc.evaluate.diagnostics.diagnose`, or `codebooks` of
-    `ecc.evaluate.codebooks.code_books`."""
+    """The tables of one codec: `pauses`, and those of `ecc.evaluate.diagnostics.diagnose` or
+    `codebooks` of `ecc.evaluate.codebooks.code_books`."""
     return {path.stem: read_table(path) for path in sorted(folder.glob("*.csv"))}
 
 
 def sections(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The `tables` of one codec as a reader wants them; `channels` is for a figure alone."""
+    """The `tables` of one codec as a reader wants them; `channels` is for a figure alone, and
+    `pauses` are of several codecs (`ecc.report.pauses`)."""
     if "codebooks" in tables:
         return {"codebooks": codebook_table(tables["codebooks"])}
+    if "rate" not in tables:
+        return {}
     return {
         "rate": rate_table(tables["rate"]),
         "exactness": exactness_table(tables["exactness"]),

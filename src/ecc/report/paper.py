@@ -47,8 +47,8 @@ def paper_table(
     if not rows:
         return pd.DataFrame()
     head = []
-    for (anchor, speech), figures in paper.groupby(["anchor", "speech"], sort=False):
-        row = {"of": "the paper", "against": str(anchor), "on": str(speech)}
+    for (other, speech), figures in paper.groupby(["anchor", "speech"], sort=False):
+        row = {"of": "the paper", "against": str(other), "on": str(speech)}
         none = pd.Series(dtype=float)
         head.append(row | _cells(metrics, figures.set_index("metric"), none))
     return pd.DataFrame([*head, *rows])
@@ -57,7 +57,7 @@ def paper_table(
 def _cells(metrics: Sequence[str], bd: pd.DataFrame, at_rates: pd.Series) -> dict[str, str]:
     cells = {}
     for metric in metrics:
-        found = bd.loc[metric] if metric in bd.index else pd.Series(dtype=float)
+        found = dict(bd.loc[metric]) if metric in bd.index else {}
         parts = [
             number(found.get(name, float("nan")), form)
             for name, form in (("bd_rate", "{:+.1f} %"), ("bd_quality", "{:+.2f}"))

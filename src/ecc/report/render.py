@@ -16,6 +16,7 @@ from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Report
 from ecc.report.figures import HIGHEST_KBPS
 from ecc.report.markdown import markdown, number
 from ecc.report.paper import paper_table
+from ecc.report.pauses import pause_pivot, pause_points, speech_pivot
 from ecc.report.taxonomy import taxonomy
 from ecc.tables import read_table
 
@@ -24,6 +25,7 @@ TABLES = (
     "bd_rate",
     "matched_rate",
     "equal_rate",
+    "speech_bd_rate",
     "pairs",
     "targets",
     "runs",
@@ -82,10 +84,16 @@ def render(
     akima = (tables["bd_rate"]["bd_rate"] - tables["bd_rate"]["bd_rate_akima"]).abs().max()
     failures = tables["failures"].assign(codec=tables["failures"]["codec"].map(labels))
     ran = codecs[codecs["available"].astype(bool)]
-    diagnosed = {
-        labels[codec]: diagnostics.sections(diagnostics.read(reports / "diagnostics" / codec))
+    apart = {
+        labels[codec]: diagnostics.read(reports / "diagnostics" / codec)
         for codec in codecs["codec"]
         if (reports / "diagnostics" / codec).is_dir()
+    }
+    diagnosed = {name: diagnostics.sections(found) for name, found in apart.items()}
+    in_time = {
+        name: found["pauses"]
+        for name, found in apart.items()
+        if "pauses" in found and len(found["pauses"])
     }
     return _template().render(
         config=config,
@@ -94,6 +102,14 @@ def render(
         definitions=[f"{METRICS[m].label} ({METRICS[m].reference})" for m in metrics],
         test_sets=test_sets,
         averages=average_pivot(tables["bd_rate"], codecs, metrics),
+        pauses=pause_pivot(in_time),
+        pause_points=pause_points(in_time),
+        in_speech=speech_pivot(
+            tables["bd_rate"],
+            tables["speech_bd_rate"],
+            {metric: METRICS[metric].label for metric in metrics[:3]},
+            labels,
+        ),
         paper=markdown(paper_table(tables["bd_rate"], tables["equal_rate"], labels, config)),
         pairs=pair_pivot(tables["pairs"], metrics, labels),
         pair_averages=pair_averages(tables["pairs"], metrics, labels),
@@ -288,8 +304,8 @@ def bd_quality_cell(row: pd.Series) -> str:
     shared = f"overlap {100 * row['rate_overlap']:.0f} %"
     if (why := row["quality_flag"]) != "ok":
         return f"n/a ({shared if why == 'low overlap' else why})"
-    ends = (row[f"bd_quality{end}"] for end in ("", "_low", "_high"))
-    return f"{with_interval(*ends, digits=2)}, {shared}".replace("-", "−")
+    value, low, high = (row[f"bd_quality{end}"] for end in ("", "_low", "_high"))
+    return f"{with_interval(value, low, high, digits=2)}, {shared}".replace("-", "−")
 
 
 def equal_rate_pivot(
@@ -303,8 +319,8 @@ def equal_rate_pivot(
         spent = "" if row["codec_kbps"] == row["kbps"] else f" ({labels[codec]} {{:.2f}})"
         rate = f"{row['kbps']:.2f}" + spent.format(row["codec_kbps"])
         cells = rows.setdefault(key, {"against": labels[row["anchor"]], "kbps": rate})
-        ends = (row[f"difference{end}"] for end in ("", "_low", "_high"))
-        more = with_interval(*ends, digits=2)
+        value, low, high = (row[f"difference{end}"] for end in ("", "_low", "_high"))
+        more = with_interval(value, low, high, digits=2)
         theirs, ours = (number(row[f"{whose}_quality"], "{:.2f}") for whose in ("anchor", "codec"))
         cells[METRICS[row["metric"]].label] = f"{theirs} → {ours}, {more}".replace("-", "−")
     return markdown(pd.DataFrame(list(rows.values())))
