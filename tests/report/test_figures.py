@@ -77,37 +77,40 @@ def test_a_control_is_in_no_figure(rd):
         assert [line.get_label() for line in axes.get_lines()] == ["ECC"]
 
 
-def test_a_point_that_stands_alone_is_named_and_not_in_the_legend(rd, styles):
+def test_no_name_is_written_over_the_curves_and_all_are_in_the_legend(rd, styles):
     figure = figures.rd_curves(rd, METRICS, styles)
-    for axes in figure.axes:
-        assert [text.get_text() for text in axes.texts] == ["LPC-10"]
+    assert not any(axes.texts for axes in figure.axes)
     entries = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert [entry for entry in entries if entry] == ["ECC"]
-
-
-def test_names_keep_clear_of_each_other_and_of_the_edge(rd, styles):
-    axes = figures.rd_curves(rd, METRICS, styles).axes[0]
-    for text in list(axes.texts):
-        text.remove()
-    figures._write_names(axes, [("lpc", 2.4, 1.5), ("lpc", 2.4, 1.5), ("ecc", 6.0, 3.6)], styles)
-    first, second, edge = (text.get_window_extent() for text in axes.texts)
-    assert not first.overlaps(second)
-    assert edge.x1 < axes.bbox.x1
+    assert [entry for entry in entries if entry] == ["this study", "ECC", "conventional", "LPC-10"]
 
 
 def test_legend_columns_hold_one_kind(make_scores):
     names = ["ecc", "lpc", "dac", "evs"]
     scores = pd.concat([make_scores(name, POINTS) for name in names])
     table = rd_table(scores, names, ["default"], METRICS, Report(bootstrap=100))
-    codecs = about(**dict.fromkeys(names, "measured"))
+    codecs = about(**dict.fromkeys(names, "measured") | {"dac": "nominal"})
     figure = figures.rd_curves(table, METRICS, figures.Styles(KINDS, LABELS, codecs, "ecc"))
-    entries = [text.get_text() for text in figure.legends[0].get_texts()]
-    columns = [entries[start : start + 4] for start in range(0, len(entries), 4)]
+    (legend,) = figure.legends
+    entries = [text.get_text() for text in legend.get_texts()]
+    rows = len(entries) // legend._ncols
+    columns = [entries[start : start + rows] for start in range(0, len(entries), rows)]
     assert [[entry for entry in column if entry] for column in columns] == [
-        ["ECC"],
-        ["DAC (published), nominal rate"],
-        ["LPC-10", "EVS"],
+        ["this study", "ECC"],
+        ["conventional", "LPC-10"],
+        ["EVS"],
+        ["published decodes, nominal rate", "DAC"],
     ]
+
+
+def test_two_codecs_of_one_name_have_an_entry_each(make_scores):
+    kinds, labels = KINDS | {"evs": "neural"}, LABELS | {"evs": "DAC"}
+    scores = pd.concat([make_scores(name, POINTS) for name in ("ecc", "evs", "dac")])
+    table = rd_table(scores, ["ecc", "evs", "dac"], ["default"], METRICS, Report(bootstrap=100))
+    codecs = about(ecc="measured", evs="measured", dac="nominal")
+    codecs.loc[codecs["codec"] == "evs", "label"] = "DAC"
+    figure = figures.rd_curves(table, METRICS, figures.Styles(kinds, labels, codecs, "ecc"))
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert entries.count("DAC") == 2
 
 
 def test_a_dashed_line_is_what_the_references_score(rd, styles):
@@ -126,7 +129,7 @@ def test_a_ceiling_is_a_line_without_a_rate(rd):
     assert list(ceiling.get_ydata()) == pytest.approx([1.5, 1.5])
     assert list(ceiling.get_xdata()) == [0, 1] and ceiling.get_linestyle() == "-."
     assert axes.get_xlim() == pytest.approx((0.85 * 0.7, 1.18 * 6.0))
-    assert [text.get_text() for text in axes.texts] == ["LPC-10"]
+    assert [text.get_text() for text in axes.texts] == ["LPC-10"]  # its name above its line
 
 
 def test_rates_beyond_the_axis_are_left_out(make_scores, styles):
@@ -144,7 +147,7 @@ def test_nominal_rates_are_hollow_and_named_without_brackets(rd):
     assert ours.get_markerfacecolor() == ours.get_color() and ours.get_linestyle() == "-"
     assert other.get_markerfacecolor() == "white" and other.get_linestyle() == ":"
     assert "hollow: nominal" in figure.axes[0].get_xlabel()
-    assert [text.get_text() for text in figure.axes[0].texts] == ["DAC"]
+    assert "DAC" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_overhead_is_in_percent_of_the_estimate(rd, styles):

@@ -120,6 +120,29 @@ def write_ablations(make_scores, tmp_path):
     return write
 
 
+def test_the_first_screen_says_what_was_found_on_the_test_sets_that_lead(make_scores, tmp_path):
+    sets = ["two", "three", "one"]
+    scores = pd.concat(
+        [
+            make_scores(codec, [(factor * r, q) for r, q in ((1, 2.0), (2, 3.0))], test_set=name)
+            for name in sets
+            for codec, factor in (("ecc", 1), ("rvq", 2), ("opus", 0.8))
+        ]
+    )
+    write_tables(tmp_path, scores, about("ecc", "rvq", "opus"), sets)
+    config = CONFIG.model_copy(update={"beside": ("rvq", "opus", "evs")})
+    first, _, after = render(tmp_path, [], METRICS, config, {}).partition("## Rate-distortion")
+    assert [line for line in first.splitlines() if line.startswith("- ")] == [
+        f"- On `{name}`: beside {codec} needs {rate} for the same PESQ-WB and {rate} for the same "
+        "ViSQOL."
+        for name in ("two", "three")
+        for codec, rate in (("RVQ, ECC", "50 % less"), ("OPUS, ECC", "25 % more"))
+    ]
+    assert "(2 of 4)" in first and "`one`" not in first
+    assert "All points of <code>one</code>" in after.partition("## Appendix")[2]
+    assert "All points" not in after.partition("## Appendix")[0]
+
+
 def test_ablations_have_a_section_for_each_full_model(scores, write_ablations, tmp_path):
     write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
     write_ablations("full", "FULL", 1.5)

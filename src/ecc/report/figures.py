@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,18 @@ from PIL import Image
 
 from ecc.evaluate.metrics import METRICS
 from ecc.files import atomic_path
-from ecc.report.styles import PALETTES, codec_styles, known_as
+from ecc.report.styles import codec_styles, known_as
 
 TRAINING_METRICS = ("distortion", "kbps")
 HIGHEST_KBPS = 17.0
 """Figures of quality over rate end here; what lies above is in the tables."""
-LEGEND_ROWS = 4
+LEGEND_COLUMNS = 6
+LEGEND_GROUPS = (  # heading, kind, rate
+    ("this study", "own", "measured"),
+    ("neural", "neural", "measured"),
+    ("conventional", "conventional", "measured"),
+    ("published decodes, nominal rate", "", "nominal"),
+)
 HALO = withStroke(linewidth=2, foreground="white")
 DPI = 100
 
@@ -59,16 +64,15 @@ class Styles:
         self.colours = {codec: style.colour for codec, style in styles.items()}
         self.markers = {codec: style.marker for codec, style in styles.items()}
 
-    def draw(
-        self, axes: Axes, codec: str, x: pd.Series, y: pd.Series, in_legend: bool = True
-    ) -> None:
+    def draw(self, axes: Axes, codec: str, x: pd.Series, y: pd.Series) -> None:
         """A line with markers through the points, labelled with the codec's label."""
         strong, own = codec == self.emphasised, self.kinds[codec] == "own"
         hollow = self.rates[codec] == "nominal"
         axes.plot(
             x,
             y,
-            label=("" if in_legend else "_") + self.labels[codec],  # matplotlib hides "_"
+            label=self.labels[codec],
+            gid=codec,
             color=self.colours[codec],
             marker=self.markers[codec],
             linewidth=2.6 if strong else 1.8 if own else 1.1,
@@ -84,22 +88,18 @@ class Styles:
 def rd_curves(rd: pd.DataFrame, metrics: Sequence[str], styles: Styles) -> Figure:
     """Each metric over the rate for the points of one test set, up to `HIGHEST_KBPS`.
 
-    The codec under study has its 95 % intervals as a band. A point that stands alone, or has a
-    nominal rate, has its codec's name beside it; the others are in the legend. A horizontal line
-    is what has no rate: a ceiling, and the mean of the references where the metric scores them.
+    The codec under study has its 95 % intervals as a band. All names are in the legend. A
+    horizontal line is what has no rate: a ceiling, and the mean of the references where the metric
+    scores them.
     """
-    figure, panels = _panels(len(metrics), size=(4.1, 5.2))
+    figure, panels = _panels(len(metrics), size=(4.1, 4.1))
     shown = rd[rd["kbps"] <= HIGHEST_KBPS].sort_values("kbps", kind="stable")
     for axes, metric in zip(panels, metrics, strict=True):
-        names = []
         for codec in styles.labels:
             points = shown[shown["codec"] == codec].dropna(subset=[metric])
             if points.empty:
                 continue
-            alone = len(points) == 1 or styles.rates[codec] == "nominal"
-            styles.draw(axes, codec, points["kbps"], points[metric], in_legend=not alone)
-            if alone:
-                names.append((codec, points["kbps"].iloc[-1], points[metric].iloc[-1]))
+            styles.draw(axes, codec, points["kbps"], points[metric])
             if codec == styles.emphasised:
                 ends = (points[f"{metric}_low"], points[f"{metric}_high"])
                 colour = styles.colours[codec]
@@ -108,7 +108,6 @@ def rd_curves(rd: pd.DataFrame, metrics: Sequence[str], styles: Styles) -> Figur
         _rate_axis(axes, shown["kbps"])
         if shown["codec"].map(styles.rates).eq("nominal").any():
             axes.set_xlabel("rate (kbps; hollow: nominal)")
-        _write_names(axes, names, styles)
         for _, ceiling in rd[rd["codec"].map(styles.rates) == "none"].iterrows():
             _level(axes, ceiling[metric], styles.labels[ceiling["codec"]], "-.")
         for value in rd.get(f"{metric}_reference", pd.Series(dtype=float)).dropna()[:1]:
@@ -365,46 +364,6 @@ def _level(axes: Axes, value: float, name: str, linestyle: str) -> None:
     )
 
 
-def _write_names(
-    axes: Axes, names: Sequence[tuple[str, float, float]], styles: Styles, size: float = 8.0
-) -> None:
-    """Write the label of each codec of `names` (codec, x, y) beside its point, of the places
-    around it where it hides least of the lines and of the names before it."""
-    points = 72 / DPI  # of a pixel
-
-    def place(xy: Any) -> Any:
-        return axes.transData.transform(xy) * points
-
-    ends = [place(np.column_stack(line.get_data(orig=False))) for line in axes.get_lines()]
-    drawn = np.concatenate(
-        [np.linspace(a, b, 25) for line in ends for a, b in pairwise(line)] + ends
-    )
-    left, right = axes.bbox.x0 * points, axes.bbox.x1 * points
-    boxes: list[Any] = []
-    for codec, x, y in names:
-        width = 0.55 * size * len(styles.labels[codec])
-        tried = []
-        for dx, dy in product((6, -6 - width, -width / 2), (-3, 6, -12, 15, -21)):
-            low = place((x, y)) + np.array([dx, dy])
-            high = low + np.array([width, size])
-            hidden = ((drawn > low) & (drawn < high)).all(axis=1).sum()
-            crossed = sum((low < b).all() and (a < high).all() for a, b in boxes)
-            outside = low[0] < left or high[0] > right
-            tried.append((100 * outside + 10 * crossed + hidden, (dx, dy), (low, high)))
-        _, offset, box = min(tried, key=lambda entry: entry[0])
-        boxes.append(box)
-        axes.annotate(
-            styles.labels[codec],
-            (x, y),
-            offset,
-            textcoords="offset points",
-            fontsize=size,
-            color="0.35" if styles.kinds[codec] == "conventional" else styles.colours[codec],
-            path_effects=[HALO],
-            zorder=6,
-        )
-
-
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     entries = {
         label: handle
@@ -415,22 +374,42 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
 
 
 def _legend_below(figure: Figure, panels: Sequence[Axes], styles: Styles) -> None:
-    """A legend below the panels in which no column holds codecs of two kinds."""
-    entries = {
-        label: handle
-        for axes in panels
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
+    """A legend below the panels: a group of columns with a heading for each kind of codec, and one
+    for those of nominal rate."""
+    drawn = {line.get_gid(): line for axes in panels for line in axes.get_lines()}
+    groups = []
+    for heading, kind, rate in LEGEND_GROUPS:
+        of_group = [
+            codec
+            for codec in styles.labels
+            if codec in drawn
+            and (styles.rates[codec] == "nominal") == (rate == "nominal")
+            and (rate == "nominal" or styles.kinds[codec] == kind)
+        ]
+        if of_group:
+            groups.append((heading, of_group))
+    if not groups:
+        return
+    rows = 2
+    while sum(-(-(1 + len(codecs)) // rows) for _, codecs in groups) > LEGEND_COLUMNS:
+        rows += 1
     blank = Line2D([], [], alpha=0)
-    handles, names = [], []
-    for kind in PALETTES:
-        of_kind = [codec for codec in styles.labels if styles.kinds[codec] == kind]
-        measured = [styles.labels[c] for c in of_kind if styles.rates[c] == "measured"]
-        labels = [label for label in measured if label in entries]
-        labels += [""] * (-len(labels) % LEGEND_ROWS)
-        handles += [entries.get(label, blank) for label in labels]
-        names += labels
-    columns = max(1, len(names) // LEGEND_ROWS)
-    figure.legend(
-        handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+    handles, names, headings = [], [], []
+    for heading, codecs in groups:
+        headings.append(len(names))
+        handles += [blank, *(drawn[codec] for codec in codecs)]
+        names += [heading, *(styles.labels[codec] for codec in codecs)]
+        spare = -len(names) % rows
+        handles += [blank] * spare
+        names += [""] * spare
+    figure.set_figheight(figure.get_figheight() + 0.19 * rows)
+    legend = figure.legend(
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=len(names) // rows,
+        frameon=False,
+        fontsize=9,
     )
+    for number in headings:
+        legend.get_texts()[number].set_weight("bold")

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ecc.report.bd_rate import average_table
 from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Report
 from ecc.report.figures import HIGHEST_KBPS
 from ecc.report.markdown import markdown, number
-from ecc.report.paper import paper_table
+from ecc.report.paper import LEADING, paper_table
 from ecc.report.pauses import pause_pivot, pause_points, speech_pivot
 from ecc.report.taxonomy import taxonomy
 from ecc.tables import read_table
@@ -65,6 +66,9 @@ def render(
             "summary": markdown(
                 summary_table(_of(tables["matched_rate"], name), codecs, metrics[:3], config)
             ),
+            "leading": markdown(
+                summary_table(_of(tables["matched_rate"], name), codecs, metrics[:2], config)
+            ),
             "points": points_table(rows, metrics, labels),
             **{
                 title: bd_pivot(_of(tables["bd_rate"], name), metrics, labels, cell)
@@ -95,8 +99,17 @@ def render(
         for name, found in apart.items()
         if "pauses" in found and len(found["pauses"])
     }
+    leading = [str(found["name"]) for found in test_sets[:LEADING]]
+    bd = tables["bd_rate"]
     return _template().render(
         config=config,
+        leading=test_sets[:LEADING],
+        leading_names=" and ".join(f"`{name}`" for name in leading),
+        findings=findings(bd, metrics[:2], labels, leading, config),
+        led=average_pivot(bd[bd["test_set"].isin(leading)], codecs, metrics[:2]),
+        met=int((tables["targets"]["missed_by"] == 0).sum()),
+        to_meet=int(tables["targets"]["missed_by"].notna().sum()),
+        excess=excess_table(rd, labels),
         label=labels.get(config.codec, config.codec),
         metrics=[METRICS[metric].label for metric in metrics],
         definitions=[f"{METRICS[m].label} ({METRICS[m].reference})" for m in metrics],
@@ -237,6 +250,32 @@ def summary_table(
             cells[_kbps(rate)] = "{:.2f} ({})".format(*better(reached)) if reached else "–"
         rows.append({**named, "codec": "best conventional", **cells})
     return pd.DataFrame(rows if rates else [])
+
+
+def findings(
+    bd: pd.DataFrame,
+    metrics: Sequence[str],
+    labels: Mapping[str, str],
+    test_sets: Sequence[str],
+    config: Report,
+) -> list[str]:
+    """What was found, a sentence for each of `test_sets` and each codec of `config.beside`: how
+    much less rate `config.codec` needs at equal quality, where that is known."""
+    found = []
+    for test_set, anchor in product(test_sets, config.beside):
+        pair = _of(bd, test_set)
+        pair = pair[(pair["codec"] == config.codec) & (pair["anchor"] == anchor)]
+        rates = pair[pair["flag"] == "ok"].set_index("metric")["bd_rate"].to_dict()
+        parts = [
+            f"{abs(rates[metric]):.0f} % {'less' if rates[metric] < 0 else 'more'} for the same "
+            f"{METRICS[metric].label}"
+            for metric in metrics
+            if metric in rates
+        ]
+        if parts:
+            codecs = f"beside {labels[anchor]}, {labels[config.codec]}"
+            found.append(f"On `{test_set}`: {codecs} needs {' and '.join(parts)}.")
+    return found
 
 
 def average_pivot(bd: pd.DataFrame, codecs: pd.DataFrame, metrics: Sequence[str]) -> str:
@@ -450,6 +489,21 @@ def estimate_table(rd: pd.DataFrame, labels: Mapping[str, str]) -> str:
             }
         )
     )
+
+
+def excess_table(rd: pd.DataFrame, labels: Mapping[str, str]) -> str:
+    """How far the real rate lies above the estimate: a row for each codec that makes one and a
+    column for each test set, from the least to the most of its points."""
+    known = rd.dropna(subset=["kbps_estimated"])
+    excess = 100 * (known["kbps"] / known["kbps_estimated"] - 1)
+    rows = []
+    for codec, of_codec in excess.groupby(known["codec"], sort=False):
+        row = {"codec": labels[str(codec)]}
+        for test_set, values in of_codec.groupby(known["test_set"], sort=False):
+            cell = f"{values.min():+.2f} to {values.max():+.2f} %"
+            row[f"`{test_set}`"] = cell.replace("-", "−")
+        rows.append(row)
+    return markdown(pd.DataFrame(rows))
 
 
 def source_table(sources: Sequence[Mapping[str, Any]]) -> str:
