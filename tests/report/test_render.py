@@ -133,10 +133,10 @@ def test_the_first_screen_says_what_was_found_on_the_test_sets_that_lead(make_sc
     config = CONFIG.model_copy(update={"beside": ("rvq", "opus", "evs")})
     first, _, after = render(tmp_path, [], METRICS, config, {}).partition("## Rate-distortion")
     assert [line for line in first.splitlines() if line.startswith("- ")] == [
-        f"- On `{name}`: beside {codec} needs {rate} for the same PESQ-WB and {rate} for the same "
-        "ViSQOL."
+        f"- On `{name}`, ECC beside {codec}: {rate} rate for the same PESQ-WB, {rate} rate for "
+        "the same ViSQOL."
         for name in ("two", "three")
-        for codec, rate in (("RVQ, ECC", "50 % less"), ("OPUS, ECC", "25 % more"))
+        for codec, rate in (("RVQ", "50 % less"), ("OPUS", "25 % more"))
     ]
     assert "(2 of 4)" in first and "`one`" not in first
     assert "All points of <code>one</code>" in after.partition("## Appendix")[2]

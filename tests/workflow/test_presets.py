@@ -133,3 +133,14 @@ def test_unknown_preset_names_the_known(tmp_path: Path) -> None:
         == "no preset 'huge'; known are: ablations, default, lyra, lyra-ablations, paper, tiny"
     )
     assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+
+
+def test_quick_is_a_part_of_the_study_and_trains_nothing(tmp_path: Path) -> None:
+    study, default = params("quick", tmp_path), load(ROOT / "params.yaml")
+    assert study.study.codecs == ["ecc", "rvq", "opus", "lyra"]
+    assert {study.test_sets[name].utterances for name in study.study.test_sets} == {16}
+    for name in default.models:  # what a training is told and hears
+        assert study.model(name) == default.model(name)
+        assert study.training_sources(name) == default.training_sources(name)
+    assert not study.report.targets and not study.report.runs
+    assert 3 <= len(study.points("opus")) < len(default.points("opus"))

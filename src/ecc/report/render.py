@@ -267,14 +267,14 @@ def findings(
         pair = pair[(pair["codec"] == config.codec) & (pair["anchor"] == anchor)]
         rates = pair[pair["flag"] == "ok"].set_index("metric")["bd_rate"].to_dict()
         parts = [
-            f"{abs(rates[metric]):.0f} % {'less' if rates[metric] < 0 else 'more'} for the same "
-            f"{METRICS[metric].label}"
+            f"{abs(rates[metric]):.0f} % {'less' if rates[metric] < 0 else 'more'} rate for the "
+            f"same {METRICS[metric].label}"
             for metric in metrics
             if metric in rates
         ]
         if parts:
-            codecs = f"beside {labels[anchor]}, {labels[config.codec]}"
-            found.append(f"On `{test_set}`: {codecs} needs {' and '.join(parts)}.")
+            codecs = f"{labels[config.codec]} beside {labels[anchor]}"
+            found.append(f"On `{test_set}`, {codecs}: {', '.join(parts)}.")
     return found
 
 
