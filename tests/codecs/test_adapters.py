@@ -1,4 +1,5 @@
-"""What holds for every conventional and neural codec of params.yaml, whatever its library."""
+"""What holds for every adapter of this repository, whatever its library. A contributor's own class
+or command in params.yaml need not name its points by their rate, or see that a stream was cut."""
 
 import math
 import re
@@ -10,12 +11,22 @@ from ruamel.yaml import YAML
 
 from ecc.evaluate.alignment import estimate_delay
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
-CODECS = {
-    name: entry
-    for name, entry in YAML(typ="safe").load(PARAMS)["codecs"].items()
-    if "points" in entry and entry["class"] != "ecc.codecs.published:Published"
-}
+ROOT = Path(__file__).parents[2]
+NOT_OURS = ("ecc.codecs.published:Published", "ecc.codecs.command:Command")
+
+
+def adapters(params):
+    """The entries of `codecs` whose class is an adapter of this repository."""
+    return {
+        name: entry
+        for name, entry in YAML(typ="safe").load(params)["codecs"].items()
+        if "points" in entry
+        and entry["class"].startswith("ecc.codecs.")
+        and entry["class"] not in NOT_OURS
+    }
+
+
+CODECS = adapters(ROOT / "params.yaml")
 LOWEST = [(name, next(iter(entry["points"]))) for name, entry in CODECS.items()]
 HIGHEST = [(name, list(entry["points"])[-1]) for name, entry in CODECS.items()]
 # Between the ends of a ladder only a number differs.
@@ -69,6 +80,16 @@ def test_round_trip(name, point, pair, voice):
     delay = estimate_delay([(samples, decoded)])
     assert -16 < delay < 640
     assert len(samples) + max(0, delay) <= len(decoded) <= len(samples) + delay + 3 * 960
+
+
+def test_the_examples_of_the_docs_are_not_held_to_what_ours_do():
+    text = (ROOT / "docs/codecs.md").read_text(encoding="utf-8")
+    examples = [
+        block for block in re.findall(r"```yaml\n(.*?)```", text, re.S) if "codecs:" in block
+    ]
+    assert len(examples) == 2  # two commands, and a class
+    for example in examples:
+        assert not adapters(example)
 
 
 def test_the_rate_of_a_point_is_known_by_its_name_if_it_is_one():
