@@ -10,7 +10,7 @@ from ecc.codecs.ecc import EccCodec
 from ecc.evaluate.codebooks import code_books
 from ecc.evaluate.diagnostics import diagnose
 from ecc.evaluate.pauses import pauses
-from ecc.model.weights import ModelError, load_model
+from ecc.model.weights import ModelError
 from ecc.report.pauses import pause_table
 from ecc.tables import REPORTED, read_table, write_table
 
@@ -26,7 +26,7 @@ def main(codec: str) -> None:
     tables = {"pauses": pause_table(in_time)}
     about = json.loads((streams / "codec.json").read_text(encoding="utf-8"))
     if issubclass(codec_class(about["class"]), EccCodec):
-        config = load_model(next(iter(about["points"].values()))["model"]).codec.config
+        config = EccCodec(**next(iter(about["points"].values()))).codec.config
         if not config.rvq.stages:
             tables |= diagnose(streams, clips, test_sets, workers)
         elif config.rvq.tokens:
