@@ -394,7 +394,9 @@ def _legend_below(figure: Figure, panels: Sequence[Axes], styles: Styles) -> Non
     while sum(-(-(1 + len(codecs)) // rows) for _, codecs in groups) > LEGEND_COLUMNS:
         rows += 1
     blank = Line2D([], [], alpha=0)
-    handles, names, headings = [], [], []
+    handles: list[Line2D] = []
+    names: list[str] = []
+    headings: list[int] = []
     for heading, codecs in groups:
         headings.append(len(names))
         handles += [blank, *(drawn[codec] for codec in codecs)]
@@ -412,4 +414,4 @@ def _legend_below(figure: Figure, panels: Sequence[Axes], styles: Styles) -> Non
         fontsize=9,
     )
     for number in headings:
-        legend.get_texts()[number].set_weight("bold")
+        legend.get_texts()[number].set_fontweight("bold")
