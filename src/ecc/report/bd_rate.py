@@ -143,7 +143,7 @@ def bd_rate(codec: Curve, anchor: Curve, integral: Integral = pchip_integral) ->
     """
     ours, theirs = ((curve.quality, curve.log_rate) for curve in (codec, anchor))
     difference, *shared = _mean_difference(ours, theirs, integral)
-    return BdRate(np.asarray(100 * np.expm1(difference)), *shared)
+    return BdRate(100.0 * np.expm1(difference), *shared)
 
 
 def bd_quality(codec: Curve, anchor: Curve) -> BdQuality:
