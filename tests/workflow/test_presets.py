@@ -130,7 +130,7 @@ def test_unknown_preset_names_the_known(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert (
         done.stderr.strip()
-        == "no preset 'huge'; known are: ablations, default, lyra, lyra-ablations, paper, tiny"
+        == "no preset 'huge'; known are: ablations, default, lyra, lyra-ablations, paper, quick, tiny"
     )
     assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
 
