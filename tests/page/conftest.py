@@ -132,6 +132,7 @@ def make_study(folder: Path) -> None:
     (folder / "reports/figures/rd_first.png").write_bytes(b"a picture")
     (folder / "reports/figures/unused.png").write_bytes(b"another")
     told = {"codec": "ecc", "beside": ["opus"], "kinds": kinds, "metrics": METRICS}
+    told["labels"] = labels
     told["page"] = {"kbps": [0.5, 1.0, 3.0], "utterances": 3}
     (folder / "data/configs").mkdir()
     (folder / "data/configs/page.json").write_text(json.dumps(told))

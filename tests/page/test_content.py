@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
 
 from ecc.page.content import codec_looks, heard_utterances, nearest_points, score_grids
 from ecc.report.figures import Styles
+from ecc.report.styles import codec_styles
 
 
 @pytest.fixture
@@ -69,10 +69,12 @@ def test_codecs_look_as_in_the_figures() -> None:
         for c in kinds
     ]
     codecs = pd.DataFrame(rows)
-    looks, styles = codec_looks(kinds, codecs, "ecc"), Styles(kinds, codecs, "ecc")
+    labels = {codec: codec for codec in kinds}
+    looks = codec_looks(kinds, labels, codecs, "ecc")
+    styles = Styles(kinds, labels, codecs, "ecc")
     assert list(looks) == ["ecc", "lyra", "port"]  # controls too, which figures leave out
     for codec in ("ecc", "lyra"):
-        assert looks[codec]["colour"] == to_hex(styles.colours[codec])
+        assert looks[codec]["colour"] == styles.colours[codec]
         assert looks[codec]["marker"] == styles.markers[codec]
 
 
@@ -80,8 +82,8 @@ def test_every_marker_of_the_figures_is_drawn() -> None:
     page = Path(__file__).parents[2] / "src/ecc/page/page.js"
     drawn = page.read_text("utf-8").partition("const MARKERS = {")[2].partition("};")[0]
     kinds = {f"c{number}": "neural" for number in range(12)} | {"ecc": "own"}
-    rows = [{"codec": c, "label": c, "kind": kinds[c], "rate": "measured"} for c in kinds]
-    markers = set(Styles(kinds, pd.DataFrame(rows), "ecc").markers.values())
+    styles = codec_styles(kinds, {codec: codec for codec in kinds}, "ecc")
+    markers = {style.marker for style in styles.values()}
     assert len(markers) == 13
     for marker in markers:
         assert f"{marker}: " in drawn or f'"{marker}": ' in drawn

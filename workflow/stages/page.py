@@ -31,7 +31,7 @@ def main() -> None:
     told = resolved.config("page")
     config = Page.model_validate(told["page"])
     tables = {name: read_table(REPORTS / f"{name}.csv") for name in ("codecs", "rd", "bd_rate")}
-    looks = content.codec_looks(told["kinds"], tables["codecs"], told["codec"])
+    looks = content.codec_looks(told["kinds"], told["labels"], tables["codecs"], told["codec"])
     rd = tables["rd"][tables["rd"]["codec"].isin(list(looks))]
     scores = read_scores(Path("data/scores"), list(looks), told["metrics"])
     by_set = {str(name): scores[scores["test_set"] == name] for name in rd["test_set"].unique()}

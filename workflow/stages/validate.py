@@ -136,6 +136,7 @@ def configs(study: params.Params, versions: Mapping[str, Mapping[str, str]]) -> 
         "report": report(study),
         "page": {
             "kinds": study.kinds(),
+            "labels": {name: codec.label for name, codec in study.codecs.items()},
             "metrics": study.score.metrics,
             "codec": study.report.codec,
             "beside": study.report.beside,

@@ -7,16 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
 from ecc.evaluate.metrics import METRICS
-from ecc.report.figures import Styles
+from ecc.report.styles import codec_styles
 from ecc.tables import read_table, records
-
-CONTROL = "0.45"
-"""The grey of controls, which the figures of the report leave out."""
 
 
 class Clip(NamedTuple):
@@ -33,21 +29,21 @@ class Clip(NamedTuple):
 
 
 def codec_looks(
-    kinds: Mapping[str, str], codecs: pd.DataFrame, emphasised: str
+    kinds: Mapping[str, str], labels: Mapping[str, str], codecs: pd.DataFrame, emphasised: str
 ) -> dict[str, dict[str, str]]:
     """Label, kind, rate (measured, nominal or none), colour (#rrggbb) and marker of each codec,
     as in the figures of the report.
 
-    kinds: of the whole catalogue (`Params.kinds`); codecs: the table reports/codecs.csv.
+    kinds and labels: of the whole catalogue (`Params.kinds`); codecs: the table reports/codecs.csv.
     """
-    styles = Styles(kinds, codecs, emphasised)
+    styles = codec_styles(kinds, labels, emphasised)
     return {
         row["codec"]: {
             "label": row["label"],
             "kind": row["kind"],
             "rate": row["rate"],
-            "colour": mpl.colors.to_hex(styles.colours.get(row["codec"], CONTROL)),
-            "marker": styles.markers.get(row["codec"], "x"),
+            "colour": styles[row["codec"]].colour,
+            "marker": styles[row["codec"]].marker,
         }
         for row in records(codecs)
         if row["available"]

@@ -17,7 +17,7 @@ PALETTES = {
         *("#deabce", "#a0a0a0", "#c0c165", "#6fc2cb"),
     ),
 }
-OTHER = "#bbbbbb"
+OTHER = "#737373"
 MARKERS = "sD^vph<>d*XP"
 
 
@@ -51,7 +51,7 @@ def codec_styles(
     for codec, kind in kinds.items():
         name = labels[codec] if codec == emphasised else known_as(labels[codec])
         if kind not in PALETTES:
-            styles[codec] = found.get(name, Style(OTHER, "o"))
+            styles[codec] = found.get(name, Style(OTHER, "x"))
             continue
         if name not in found:
             number, palette = counts[kind], PALETTES[kind]
