@@ -147,10 +147,10 @@ def cards(
         {
             "value": f"{row['bd_rate']:+.1f} %".replace("-", "−"),
             "text": f"rate against {labels[row['group']]} at equal {METRICS[row['metric']].label}",
-            "note": f"mean BD-rate over {row['given']} of {row['compared']} test sets",
+            "note": f"mean BD-rate over {row['rates']} of {row['compared']} test sets",
         }
         for row in records(means)
-        if row["given"]
+        if row["rates"]
     ]
 
 
