@@ -26,7 +26,7 @@ from tqdm import tqdm
 from ecc.audio import to_int16
 from ecc.codecs.base import from_int16
 from ecc.codecs.ecc import EccCodec
-from ecc.model.weights import ModelError, find_model
+from ecc.model.files import ModelError, find_model
 from ecc.speech import read_clip
 from ecc.tables import read_table, write_table
 

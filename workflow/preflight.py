@@ -22,7 +22,7 @@ from ecc import params, resolved
 from ecc.codecs.base import load_codec
 from ecc.data.corpus import identity
 from ecc.errors import CodecUnavailable
-from ecc.model.weights import ModelError
+from ecc.model.files import ModelError
 from ecc.train.config import TrainConfig
 
 WOULD_TRAIN = 3

@@ -27,6 +27,7 @@ def main(
     steps: Annotated[int, typer.Option(min=1, help="Steps of which the median counts.")] = 9,
 ) -> None:
     """Print what a step of training MODEL takes."""
+    torch.set_num_threads(1)
     study = params.load()
     config, codec, training = study.model(model)
     with TemporaryDirectory() as folder:

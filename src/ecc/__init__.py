@@ -47,11 +47,10 @@ def load(
             checkout that this package is part of.
 
     Raises:
-        ecc.model.weights.ModelError: no such model, or a damaged file.
+        ecc.model.files.ModelError: no such model, or a damaged file.
         ValueError: the model has no such level, or no stream holds that threshold.
     """
-    # PyTorch takes seconds to import; `import ecc` alone does not need it.
     from ecc.codecs.ecc import EccCodec
-    from ecc.model.weights import find_model
+    from ecc.model.files import find_model
 
     return EccCodec(find_model(model, None if models is None else Path(models)), level, skip)

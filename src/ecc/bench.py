@@ -8,9 +8,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from ecc.codecs.ecc import EccCodec
 from ecc.model import rans
@@ -24,7 +22,7 @@ Place = tuple[str, object, Sequence[str]]
 def measure(codec: EccCodec, samples: NDArray[np.float32], runs: int) -> dict[str, list[float]]:
     """Seconds that each of `PARTS` takes to encode and to decode the samples [T], 16 kHz.
 
-    Seconds are those of the processor, with one thread: other work on the machine does not count.
+    Seconds are those of the processor: other work on the machine does not count, all threads do.
     The transform is the STFT with g_a or g_s, the coding that of symbols by ANS with all that
     sorts them by table, the networks are the rest. Each time is the median of `runs`, after one
     that does not count.
@@ -50,14 +48,9 @@ def measure(codec: EccCodec, samples: NDArray[np.float32], runs: int) -> dict[st
 def median_times(
     call: Callable[[], object], places: Sequence[Place], rest: str, runs: int
 ) -> dict[str, float]:
-    """Processor seconds of `call` by part, with one thread: the median of `runs`, after one that
-    does not count. What no place of `places` accounts for is the `rest`."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        times = [_time_parts(call, places, rest) for _ in range(runs + 1)][1:]
-    finally:
-        torch.set_num_threads(threads)
+    """Processor seconds of `call` by part: the median of `runs`, after one that does not count.
+    What no place of `places` accounts for is the `rest`."""
+    times = [_time_parts(call, places, rest) for _ in range(runs + 1)][1:]
     return {part: median(run[part] for run in times) for part in times[0]}
 
 
@@ -67,9 +60,12 @@ def speechlike(seconds: float) -> NDArray[np.float32]:
     pitch = 120 + 30 * np.sin(2 * np.pi * 0.7 * time)
     pulses = np.diff(np.cumsum(pitch / SAMPLE_RATE) % 1, prepend=0) < 0
     voice = pulses + 0.02 * np.random.default_rng(0).standard_normal(len(time))
+    delay = np.exp(-2j * np.pi * np.fft.rfftfreq(len(time)))
+    spectrum = np.fft.rfft(voice)
     for formant in (500, 1500, 2500):
         pole = 0.97 * np.exp(2j * np.pi * formant / SAMPLE_RATE)
-        voice = lfilter([1], [1, -2 * pole.real, abs(pole) ** 2], voice)
+        spectrum /= (1 - pole * delay) * (1 - pole.conjugate() * delay)
+    voice = np.fft.irfft(spectrum, len(time))
     voice = voice * np.maximum(np.sin(2 * np.pi * 2 * time), 0.001)  # four syllables in a second
     return (0.3 * voice / np.abs(voice).max()).astype(np.float32)
 

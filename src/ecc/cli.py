@@ -1,10 +1,11 @@
 """The command `ecc`: pack speech into `.ecc` files and back.
 
-PyTorch takes seconds to import: it is imported once a model is needed, not for help and not for
-what is wrong with arguments and files.
+Imports take time: NumPy and what else codes is imported once a model is needed, not for help and
+not for what is wrong with arguments and files.
 """
 
 import functools
+import os
 import shutil
 import sys
 import tempfile
@@ -88,7 +89,7 @@ def encode(
     @functools.cache
     def load() -> "EccCodec":
         from ecc.codecs.ecc import EccCodec
-        from ecc.model.weights import ModelError, find_model
+        from ecc.model.files import ModelError, find_model
 
         try:
             return EccCodec(find_model(model, models), level, skip)
@@ -149,7 +150,7 @@ def decode(
     @functools.cache
     def load(model_id: bytes) -> "EccCodec":
         from ecc.codecs.ecc import EccCodec
-        from ecc.model.weights import ModelError, find_model, find_model_by_id
+        from ecc.model.files import ModelError, find_model, find_model_by_id
 
         try:
             found = find_model(model, models) if model else find_model_by_id(model_id, models)
@@ -214,7 +215,7 @@ def inspect(
     console.print(facts)
 
     from ecc.codecs.ecc import EccCodec
-    from ecc.model.weights import ModelError, find_model, find_model_by_id
+    from ecc.model.files import ModelError, find_model, find_model_by_id
 
     try:
         found = find_model(model, models) if model else find_model_by_id(header.model_id, models)
@@ -265,20 +266,20 @@ def show_models(models: Models = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ecc.model.weights import ModelError, list_models, load_model, models_folder
+    from ecc.model.files import ModelError, list_models, models_folder, read_model
     from ecc.stream import ID_BYTES
 
     table = Table("name", "id", "levels", "parameters", box=None)
     failed = False
     for path in list_models(models):
         try:
-            trained = load_model(path)
+            trained = read_model(path)
         except ModelError as error:
             failed = True
             _say(str(error))
             continue
-        parameters = sum(p.numel() for p in trained.codec.parameters())
-        stages = trained.codec.config.rvq.stages
+        parameters = sum(a.size for a in trained.arrays.values() if a.dtype == "float16")
+        stages = trained.config.rvq.stages
         values = " ".join(f"{value:g}" for value in trained.lmbda or stages)
         levels = f"{'stages' if stages else 'λ'}: {values}"
         model_id = trained.digest[:ID_BYTES].hex()
@@ -301,13 +302,16 @@ def bench(
     runs: Annotated[int, typer.Option(min=1, help="Runs of which the median counts.")] = 5,
 ) -> None:
     """Measure how long encoding and decoding take on one core, part by part."""
+    # NumPy asks how many threads it may have when it is imported.
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
     from rich.console import Console
     from rich.table import Table
 
     from ecc import audio
     from ecc.bench import PARTS, measure, speechlike
     from ecc.codecs.ecc import EccCodec
-    from ecc.model.weights import ModelError, find_model
+    from ecc.model.files import ModelError, find_model
 
     try:
         codec = EccCodec(find_model(model, models), level)

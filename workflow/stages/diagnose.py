@@ -10,7 +10,7 @@ from ecc.codecs.ecc import EccCodec
 from ecc.evaluate.codebooks import code_books
 from ecc.evaluate.diagnostics import diagnose
 from ecc.evaluate.pauses import pauses
-from ecc.model.weights import ModelError
+from ecc.model.files import ModelError
 from ecc.report.pauses import pause_table
 from ecc.tables import REPORTED, read_table, write_table
 

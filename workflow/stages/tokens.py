@@ -8,7 +8,7 @@ from ecc import resolved
 from ecc.files import sha256_of
 from ecc.fingerprint import Code
 from ecc.model.config import CodecConfig
-from ecc.model.weights import ModelError
+from ecc.model.files import ModelError
 from ecc.train.checkpoint import CheckpointError
 from ecc.train.config import TrainConfig
 from ecc.train.tokens import TokenRun, train_tokens

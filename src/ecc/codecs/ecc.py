@@ -2,21 +2,25 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from itertools import count, repeat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ecc.codecs.base import Codec
 from ecc.model.config import MAX_SKIP
-from ecc.model.entropy import Latent
+from ecc.model.files import read_model
 from ecc.model.rans import CodingError
-from ecc.model.weights import load_model
+from ecc.runtime.codec import load_coder
+from ecc.runtime.entropy import EntropyCoder, Latent
 from ecc.speech import SAMPLE_RATE
 from ecc.stream import ID_BYTES, Header, StreamError, covered, note, pack_chunk, unpack_chunks
+
+if TYPE_CHECKING:
+    from ecc.model.entropy import EntropyModel
 
 
 class EccCodec(Codec):
@@ -35,8 +39,8 @@ class EccCodec(Codec):
     def __init__(
         self, model: str | Path, level: int | None = None, skip: int | None = None
     ) -> None:
-        self.trained = load_model(model)
-        self.codec = self.trained.codec
+        self.trained = read_model(model)
+        self.codec = load_coder(self.trained)
         levels = self.codec.config.levels
         self.level = levels - 1 if level is None else level
         self.skip = self.codec.skip if skip is None else skip
@@ -56,9 +60,12 @@ class EccCodec(Codec):
         return b"".join(self.encode_chunks(samples))
 
     def encode_estimated(self, samples: NDArray[np.float32]) -> tuple[bytes, float]:
-        """As of `Codec`; errors as of `encode`."""
-        pieces, bits = zip(*self._coded(samples, self.level), strict=True)
-        return b"".join(pieces), sum(bits)
+        """As of `Codec`; errors as of `encode`. Takes PyTorch, whose likelihoods estimate."""
+        stream, bits = self._header(len(samples), self.level), 0.0
+        for piece, latent in self._coded(_checked(samples), self.level, stream):
+            stream += piece
+            bits += self._estimated(latent)
+        return stream, bits
 
     def encode_within(self, samples: NDArray[np.float32], kbps: float) -> bytes:
         """`encode` at the highest level at which the file takes no more than `kbps`, whatever
@@ -91,18 +98,40 @@ class EccCodec(Codec):
         Raises:
             ValueError: the samples are not a finite one-dimensional array.
         """
-        for piece, _ in self._coded(samples, self.level if level is None else level):
+        level = self.level if level is None else level
+        x = _checked(samples)
+        header = self._header(len(x), level)
+        yield header
+        for piece, _ in self._coded(x, level, header):
             yield piece
 
-    def _coded(self, samples: NDArray[np.float32], level: int) -> Iterator[tuple[bytes, float]]:
-        """Each piece of the file, and the bits of it by the likelihoods."""
-        x = _checked(samples)
-        header = Header(self.model_id, len(x), level, self.skip).pack()
-        yield header, 0.0
+    def _header(self, samples: int, level: int) -> bytes:
+        return Header(self.model_id, samples, level, self.skip).pack()
+
+    def _coded(
+        self, x: NDArray[np.float32], level: int, header: bytes
+    ) -> Iterator[tuple[bytes, Latent]]:
+        """Each chunk as it lies in the file, and what it says."""
         places = (covered(header, number) for number in count())
         chunks = self.codec.compress_chunks(x, level, self.skip, places)
         for number, (payload, latent) in enumerate(chunks):
-            yield pack_chunk(header, number, payload), latent.estimated
+            yield pack_chunk(header, number, payload), latent
+
+    def _estimated(self, latent: Latent) -> float:
+        entropy = self.codec.entropy
+        if not isinstance(entropy, EntropyCoder):
+            return float(entropy.costs(latent, self.level)[1].sum())
+        said = latent.z, latent.symbols, latent.indexes
+        return self._likelihoods.likelihood_bits(*said, self.level, self.skip)
+
+    @cached_property
+    def _likelihoods(self) -> "EntropyModel":
+        from ecc.model.entropy import EntropyModel
+        from ecc.model.weights import load_networks
+
+        entropy = load_networks(self.trained).entropy
+        assert isinstance(entropy, EntropyModel)
+        return entropy
 
     def decode(self, stream: bytes) -> NDArray[np.float32]:
         """The bytes of an `.ecc` file -> float32 [T], of exactly the length that was encoded.
@@ -131,7 +160,7 @@ class EccCodec(Codec):
             None if latent is None else latent.y_hat for latent in self.latents(stream, damaged)
         )
         for x_hat in self.codec.synthesise_chunks(latents, header.samples, header.level):
-            yield x_hat.clamp(-1, 1).float().numpy()
+            yield x_hat.clip(-1, 1).astype(np.float32)
 
     def latents(self, stream: bytes, damaged: list[str] | None = None) -> Iterator[Latent | None]:
         """What each chunk of an `.ecc` file says; arguments and errors as of `decode_chunks`."""
@@ -172,10 +201,10 @@ class EccCodec(Codec):
             raise StreamError("no chunk of it can be decoded")
 
 
-def _checked(samples: NDArray[np.float32]) -> torch.Tensor:
+def _checked(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     samples = np.ascontiguousarray(samples, dtype=np.float32)
     if samples.ndim != 1:
         raise ValueError(f"expected mono samples [T], got an array of shape {samples.shape}")
     if not np.isfinite(samples).all():
         raise ValueError("the samples hold NaN or infinite values")
-    return torch.from_numpy(samples).clamp(-1, 1)
+    return samples.clip(-1, 1)

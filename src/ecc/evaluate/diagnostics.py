@@ -26,7 +26,7 @@ from ecc.codecs.ecc import EccCodec
 from ecc.evaluate.processes import spread
 from ecc.model.entropy import EntropyModel, Estimator
 from ecc.model.rans import CHECK_BITS
-from ecc.model.weights import load_model
+from ecc.model.weights import load_networks
 from ecc.speech import read_clip
 from ecc.stream import Header, covered, unpack_chunks
 from ecc.tables import Row, read_table, records
@@ -178,9 +178,10 @@ def inspect_stream(job: Row) -> Utterance:
     payloads = [chunk for chunk in chunks if chunk]  # all of them: a damaged one is an error
     latents = [latent for latent in api.latents(stream) if latent]
     samples = from_int16(read_clip(Path(job["speech"]), job["clip"]))
-    ys = list(codec.analyse_chunks(torch.from_numpy(samples), level))
+    ys = list(codec.analyse_chunks(samples, level))
+    tensors = [torch.from_numpy(y)[None] for y in ys]
 
-    costs = [entropy.costs(latent, level) for latent in latents]
+    costs = [codec.entropy.costs(latent, level) for latent in latents]
     z_bits, y_bits = (np.concatenate(parts) for parts in zip(*costs, strict=True))
     indexes = np.concatenate([latent.indexes for latent in latents])
     coded = indexes >= skip
@@ -204,12 +205,12 @@ def inspect_stream(job: Row) -> Utterance:
             "coder": state - check - tables,
             "rounding": payload - state,
         },
-        exact=_estimate(entropy, ys, level, skip),
-        unrounded=_estimate(unrounded, [y.float() for y in ys], level, skip),
-        sweep={k: _estimate(entropy, ys, level, k) for k in job["thresholds"]},
+        exact=_estimate(entropy, tensors, level, skip),
+        unrounded=_estimate(unrounded, [y.float() for y in tensors], level, skip),
+        sweep={k: _estimate(entropy, tensors, level, k) for k in job["thresholds"]},
         z=np.concatenate([latent.z for latent in latents]),
         z_bits=z_bits,
-        y=np.concatenate([y[0].float().numpy() for y in ys]),
+        y=np.concatenate(ys).astype(np.float32),
         symbols=np.concatenate([latent.symbols for latent in latents]),
         indexes=indexes,
         coded=coded,
@@ -219,9 +220,9 @@ def inspect_stream(job: Row) -> Utterance:
 
 @lru_cache(maxsize=1)  # jobs come point by point
 def _models(path: str) -> tuple[EccCodec, EntropyModel, EntropyModel]:
-    """A codec, its entropy model, and the same in floating point."""
-    api, unrounded = EccCodec(path), load_model(path).codec.entropy
-    entropy = api.codec.entropy
+    """A codec, its entropy model in PyTorch, and the same in floating point."""
+    api = EccCodec(path)
+    entropy, unrounded = (load_networks(api.trained).entropy for _ in range(2))
     if not isinstance(entropy, EntropyModel) or not isinstance(unrounded, EntropyModel):
         raise ValueError(f"{path} has no entropy model")
     unrounded.float()

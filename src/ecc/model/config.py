@@ -11,6 +11,10 @@ SCALES = 64  # entries of the table of standard deviations
 MAX_LEVELS = 64
 MAX_SKIP = 15  # the stream holds the threshold in four bits
 CHUNK_FRAMES = 1024  # latent frames that are coded together; part of the stream format
+# Latent frames on either side of a chunk that the transform sees too, so that chunks join without
+# a seam. Part of the stream format, as the length of a chunk is.
+CONTEXT_FRAMES = 16
+MOMENTUM = 0.99  # of the projections behind g_s, the value of Perraudin et al.
 
 
 def _odd(taps: int) -> int:

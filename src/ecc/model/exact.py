@@ -12,22 +12,11 @@ Ballé, Johnston and Minnen, "Integer networks for data compression with latent-
 (2019), state the problem and use integers outright.
 """
 
-from functools import cache
-from math import isqrt
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ecc.model.fixed_point import ATTENTION_LIMIT, LIMIT, STEP, VALUE_LIMIT, WEIGHT_STEP
 from ecc.model.layers import LevelTable, Taps
-
-STEP = 2.0**-10  # of activations
-WEIGHT_STEP = 2.0**-14
-LIMIT = 2.0**15
-ATTENTION_LIMIT = 2.0**4  # of queries and keys, whose products are summed over a whole chunk
-VALUE_LIMIT = 2.0**8
-ODDS_BITS = 30  # of the largest odds
 
 
 def fixed(x: Tensor, low: float = -LIMIT, high: float = LIMIT) -> Tensor:
@@ -76,29 +65,6 @@ class FixedAttention(nn.Module):
         normaliser = (q * key).sum(dim=-1, keepdim=True) + STEP
         attended = fixed((q @ state) / normaliser)
         return fixed(x + self.out(attended.transpose(1, 2).reshape(batch, frames, width)))
-
-
-def odds(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Integers [N, K] in the ratios 2 ** log_odds, fixed-point [N, K]; the largest of each row has
-    `ODDS_BITS` + 1 bits, and those too small for an integer are 0."""
-    steps = np.rint((log_odds - log_odds.max(axis=-1, keepdims=True)) / STEP).astype(np.int64)
-    whole, part = np.divmod(steps, round(1 / STEP))
-    # A multiplication by a power of two is exact.
-    return np.floor(np.ldexp(_powers()[part], np.maximum(whole, -ODDS_BITS - 2).astype(np.int32)))
-
-
-@cache
-def _powers() -> NDArray[np.float64]:
-    """2 ** (i * STEP + ODDS_BITS) for all i * STEP in [0, 1), by integers alone: what a machine
-    makes of 2.0 ** x is its own."""
-    bits = 256
-    root = 2 << bits
-    for _ in range(round(1 / STEP).bit_length() - 1):
-        root = isqrt(root << bits)
-    powers = [1 << bits]
-    while len(powers) < 1 / STEP:
-        powers.append(powers[-1] * root >> bits)
-    return np.array([power >> (bits - ODDS_BITS) for power in powers], np.float64)
 
 
 def round_weights(module: nn.Module) -> None:

@@ -10,40 +10,24 @@ and training with a random n ("quantizer dropout") gives one model several rates
 model of the tokens, trained afterwards, says how likely they are (`TokenModel`): post-hoc entropy
 coding.
 
-`ResidualVectorQuantizer` stands in for `ecc.model.entropy.EntropyModel`: the same interface, the
-same streams with the same check, and nothing that decoding depends on is subject to rounding.
+`ResidualVectorQuantizer` stands in for `ecc.model.entropy.EntropyModel`: the same interface, and
+nothing that decoding depends on is subject to rounding. `ecc.runtime.rvq` codes with it.
 """
 
 import math
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ecc.model import rans
 from ecc.model.config import RvqConfig, TokenConfig
-from ecc.model.entropy import ALL_FRAMES, Latent, frame_groups
-from ecc.model.exact import FixedTable, FixedTaps, fixed, odds
+from ecc.model.exact import FixedTable, FixedTaps, fixed
+from ecc.model.fixed_point import HIDDEN_LIMIT
+from ecc.model.walk import TokenWalk
 
 DEAD = 0.1  # an entry that codes less than this share of the average starts again
-# Frames of a stage that are coded together, as (first, step): those of later groups see those of
-# earlier ones on either side, and none waits for the frame before it.
-GROUPS = frame_groups(3)
-HIDDEN_LIMIT = 2.0**8  # of what is multiplied with entries of code books, so that sums are exact
-
-
-class TokenCoder(Protocol):
-    """What the walk over the tokens hands each group of them to."""
-
-    def __call__(self, tokens: Tensor | None, log_odds: Tensor) -> Tensor:
-        """Tokens [B, N] (None when decoding), and the logarithm to base 2 of the odds of each,
-        [B, N, entries], or [B, N, 0] where all entries are alike -> the tokens."""
-        ...
 
 
 class Counter:
@@ -61,31 +45,6 @@ class Counter:
             self.groups.append(nats / math.log(2))
         else:
             self.groups.append(torch.full(tokens.shape, float(self.bits)))
-        return tokens
-
-
-class Coder:
-    """Encodes or decodes tokens; what it encodes, `counter` counts too. Batch size 1."""
-
-    def __init__(self, stream: rans.Encoder | rans.Decoder, bits: int) -> None:
-        self.stream, self.entries = stream, 1 << bits
-        self.counter = Counter(bits)
-
-    def __call__(self, tokens: Tensor | None, log_odds: Tensor) -> Tensor:
-        modelled = log_odds.shape[-1] > 0
-        if isinstance(self.stream, rans.Decoder):
-            if modelled:
-                symbols = self.stream.pull_each(odds(log_odds[0].numpy()))
-            else:
-                symbols = self.stream.pull_uniform(log_odds.shape[1], self.entries)
-            return torch.from_numpy(symbols)[None].long()
-        assert tokens is not None
-        self.counter(tokens, log_odds)
-        symbols = tokens[0].numpy().astype(np.int32)
-        if modelled:
-            self.stream.push_each(symbols, odds(log_odds[0].numpy()))
-        else:
-            self.stream.push_uniform(symbols, self.entries)
         return tokens
 
 
@@ -122,7 +81,7 @@ class TokenModel(nn.Module):
         self.bias = FixedTable(stages, entries)
 
     def forward(
-        self, stage: int, level: Tensor, seen: Tensor, frames: Tensor, codebook: Tensor
+        self, stage: int, level: Tensor, seen: Tensor, frames: slice, codebook: Tensor
     ) -> Tensor:
         """The logarithm to base 2 of the odds of each entry, [B, N, entries].
 
@@ -130,11 +89,12 @@ class TokenModel(nn.Module):
             stage: whose tokens.
             level: of each sequence, [B].
             seen: what is known of each frame, [B, T, 2 * channels + 1].
-            frames: the frames that are asked for, [N].
+            frames: the N frames that are asked for.
             codebook: of the stage, [entries, channels], fixed-point.
         """
         half = self.taps // 2
-        window = F.pad(seen, (0, 0, half, half))[:, frames[:, None] + torch.arange(self.taps)]
+        asked = torch.arange(seen.shape[1])[frames, None] + torch.arange(self.taps)
+        window = F.pad(seen, (0, 0, half, half))[:, asked]
         hidden = self.window(window.flatten(2)) + self.stage(_one(stage)) + self.level(level)
         hidden = self.heads[stage](F.relu(self.inner(F.relu(fixed(hidden)))))
         hidden = hidden.clamp(-HIDDEN_LIMIT, HIDDEN_LIMIT)
@@ -144,7 +104,7 @@ class TokenModel(nn.Module):
         return fixed(compared + self.bias(_one(stage)))
 
 
-class ResidualVectorQuantizer(nn.Module):
+class ResidualVectorQuantizer(nn.Module, TokenWalk):
     """Codes a latent y [B, T, channels].
 
     Args:
@@ -231,42 +191,26 @@ class ResidualVectorQuantizer(nn.Module):
             codebook[dead] = y[torch.randint(len(y), (int(dead.sum()),), device=y.device)]
             counts[dead] = counts.mean()
 
-    # ------------------------------------------------------------------ the one walk
+    # ------------------------------------------------------------------ of the walk
 
-    def walk(
-        self, level: Tensor, frames: int, tokens: Tensor | None, code: TokenCoder
-    ) -> tuple[Tensor, Tensor]:
-        """Code all tokens in order; returns y_hat [B, frames, channels] and the tokens.
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """As of `Walk`."""
+        return torch.cat(list(parts), dim=-1)
 
-        Args:
-            level: of all sequences, [B]; they have the same number of stages.
-            frames: of the latent.
-            tokens: [B, frames, stages] to count or encode, or None to decode.
-            code: counts, encodes or decodes the tokens of one group of frames of a stage.
-        """
-        stages = int(self.stages[level[0]])
-        y_hat = self.codebooks.new_zeros(len(level), frames, self.codebooks.shape[-1])
-        coded = torch.empty(len(level), frames, stages, dtype=torch.long)
-        for stage in range(stages):
-            codebook = fixed(self.codebooks[stage])
-            own, known = torch.zeros_like(y_hat), torch.zeros_like(y_hat[..., :1])
-            for group in self._groups(frames):
-                log_odds = y_hat[:, group, :0]
-                if self.tokens is not None:
-                    seen = torch.cat([y_hat, own, known], dim=-1)
-                    log_odds = self.tokens(stage, level, seen, group, codebook)
-                found = code(None if tokens is None else tokens[:, group, stage], log_odds)
-                coded[:, group, stage] = found
-                own[:, group] = F.embedding(found, codebook)
-                known[:, group] = 1
-            y_hat = fixed(y_hat + own)
-        return y_hat, coded
+    def fixed(self, x: Tensor) -> Tensor:
+        """As of `Walk`."""
+        return fixed(x)
 
-    def _groups(self, frames: int) -> Iterator[Tensor]:
-        """Frames that are coded together."""
-        for group in GROUPS if self.tokens is not None else [ALL_FRAMES]:
-            if group.start < frames:
-                yield torch.arange(frames)[group]
+    # ------------------------------------------------------------------ tokens
+
+    def token_bits(self, tokens: Tensor, level: Tensor) -> Tensor:
+        """Bits [B] by their probabilities of the tokens [B, T, stages] of sequences at the levels
+        [B], which have the same number of stages."""
+        batch, frames, stages = tokens.shape
+        counter = Counter(self.config.bits)
+        blank = self.codebooks.new_zeros(batch, frames, self.codebooks.shape[-1])
+        self.walk(level, stages, blank, tokens, counter)
+        return torch.cat(counter.groups, dim=1).sum(dim=1)
 
     @torch.no_grad()
     def quantize(self, y: Tensor, level: int) -> Tensor:
@@ -277,57 +221,8 @@ class ResidualVectorQuantizer(nn.Module):
             left = left - fixed(F.embedding(tokens[-1], self.codebooks[stage]))
         return torch.stack(tokens, dim=-1)
 
-    # ------------------------------------------------------------------ encode and decode
-
-    def compress(
-        self, y: Tensor, level: int, skip: int, covered: bytes = b""
-    ) -> tuple[bytes, Latent]:
-        """As of `EntropyModel`; there is nothing to skip."""
-        encoder = rans.Encoder()
-        latent = self._code(self.quantize(y, level), y.shape[1], level, encoder)
-        return encoder.finish(latent.check(covered)), latent
-
-    def decompress(
-        self, stream: bytes, frames: int, level: int, skip: int, covered: bytes = b""
-    ) -> Latent:
-        """As of `EntropyModel`.
-
-        Raises:
-            rans.CodingError: the stream does not decode to what was encoded, or `covered` differs.
-        """
-        decoder = rans.Decoder(stream)
-        latent = self._code(None, frames, level, decoder)
-        if decoder.finish() != latent.check(covered):
-            raise rans.CodingError("decodes to other symbols than were encoded")
-        return latent
-
     def update(self) -> None:
         """Nothing: there are no tables to build."""
-
-    def part_names(self, level: int) -> list[str]:
-        """What the columns of the symbols of a `Latent` are, from left to right."""
-        return [f"stage {number}" for number in range(1, self.config.stages[level] + 1)]
-
-    def costs(self, latent: Latent, level: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """As of `EntropyModel`: nothing for z, and the bits of each token [T, stages]."""
-        counter = Counter(self.config.bits)
-        tokens = torch.from_numpy(latent.symbols).long()[None]
-        self.walk(torch.tensor([level]), len(latent.symbols), tokens, counter)
-        bits, groups = np.zeros(latent.symbols.shape), iter(counter.groups)
-        for stage in range(bits.shape[1]):
-            for group in self._groups(len(bits)):
-                bits[group, stage] = next(groups)[0].numpy()
-        return np.zeros((0, 0)), bits
-
-    def _code(
-        self, tokens: Tensor | None, frames: int, level: int, stream: rans.Encoder | rans.Decoder
-    ) -> Latent:
-        coder = Coder(stream, self.config.bits)
-        y_hat, coded = self.walk(torch.tensor([level]), frames, tokens, coder)
-        symbols = coded[0].numpy().astype(np.int32)
-        counted = coder.counter.groups
-        estimated = torch.cat(counted, dim=1).sum().item() if counted else math.nan
-        return Latent(y_hat, np.zeros((0, 0), np.int32), symbols, np.zeros_like(symbols), estimated)
 
 
 def _one(index: int) -> Tensor:

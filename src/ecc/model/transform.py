@@ -3,8 +3,8 @@
 x --STFT--> X --|.|^power--> stack 2 frames --g_a--> y
 y_hat --g_s--> |X_hat|^power, phase --> X_hat --projections--> X_hat --iSTFT--> x_hat
 
-Training is in float32, or bfloat16 where that is enough; coding is in float64. Machines differ in
-the last bits of both, but those of float64 are too small to be seen in samples of 16 bits.
+Training is in float32, or bfloat16 where that is enough. What codes is `ecc.runtime.transform`, in
+float64: machines differ in its last bits, but they are too small to be seen in samples of 16 bits.
 """
 
 from functools import cache
@@ -13,10 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ecc.model.config import TransformConfig
+from ecc.model.config import MOMENTUM, TransformConfig
 from ecc.model.layers import LevelTable, trunk, wide
-
-MOMENTUM = 0.99  # of the projections, the value of Perraudin et al.
 
 
 class Spectrum(nn.Module):

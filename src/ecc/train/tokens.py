@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ecc.model.codec import ECC
-from ecc.model.rvq import Counter, ResidualVectorQuantizer
+from ecc.model.rvq import ResidualVectorQuantizer
 from ecc.model.weights import load_model
 from ecc.train.trainer import Run, Trainer
 
@@ -78,7 +78,5 @@ class TokenTrainer(Trainer):
         with torch.no_grad():
             y = codec.transform.analyse(x, levels)
             tokens = quantizer.quantize(y, level)
-        counter = Counter(quantizer.config.bits)
-        quantizer.walk(levels, y.shape[1], tokens, counter)
-        bits = torch.cat(counter.groups, dim=1).sum(dim=1)
+        bits = quantizer.token_bits(tokens, levels)
         return codec.kbps({"z": torch.zeros(1), "slices": bits[:, None]}, self.samples).mean()

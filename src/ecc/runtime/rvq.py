@@ -1,0 +1,163 @@
+"""Residual vector quantization (`ecc.model.rvq`) in NumPy: latents of one sequence <-> streams."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from ecc.model import rans
+from ecc.model.config import RvqConfig
+from ecc.model.fixed_point import HIDDEN_LIMIT, odds
+from ecc.model.walk import Array, TokenWalk
+from ecc.runtime.entropy import Integers, Latent
+from ecc.runtime.layers import FixedTaps, Floats, State, fixed, fixed_table, relu
+
+
+class TokenModel:
+    """The probabilities of tokens, given those of the stages before and of the frames around."""
+
+    def __init__(self, state: State, taps: int) -> None:
+        self.taps = taps
+        self.window, self.inner = FixedTaps(state.part("window")), FixedTaps(state.part("inner"))
+        self.stage, self.level = fixed_table(state.part("stage")), fixed_table(state.part("level"))
+        self.heads = [FixedTaps(part) for part in state.part("heads").parts()]
+        self.bias = fixed_table(state.part("bias"))
+
+    def __call__(
+        self, stage: int, level: int, seen: Floats, frames: slice, codebook: Floats
+    ) -> Floats:
+        """The logarithm to base 2 of the odds of each entry, [N, entries]; arguments as of
+        `ecc.model.rvq.TokenModel`."""
+        padded = np.pad(seen, ((self.taps // 2, self.taps // 2), (0, 0)))
+        window = sliding_window_view(padded, self.taps, axis=0)[frames].swapaxes(1, 2)
+        hidden = self.window(window.reshape(len(window), -1))
+        hidden = relu(fixed(hidden + self.stage[stage] + self.level[level]))
+        hidden = self.heads[stage](relu(self.inner(hidden))).clip(-HIDDEN_LIMIT, HIDDEN_LIMIT)
+        # With its own length beside each entry, odds fall with the distance from any point.
+        length = fixed(np.square(codebook).mean(axis=-1, keepdims=True))
+        return fixed(hidden @ np.hstack([codebook, length]).T + self.bias[stage])
+
+
+class Coder:
+    """Encodes or decodes the tokens of each group of frames, and keeps them."""
+
+    def __init__(self, stream: rans.Encoder | rans.Decoder, entries: int) -> None:
+        self.stream, self.entries = stream, entries
+        self.groups: list[Integers] = []
+
+    def __call__(self, tokens: Integers | None, log_odds: Floats) -> Integers:
+        """As of `walk.TokenCoder`."""
+        modelled = log_odds.shape[1] > 0
+        if isinstance(self.stream, rans.Decoder):
+            if modelled:
+                tokens = self.stream.pull_each(odds(log_odds))
+            else:
+                tokens = self.stream.pull_uniform(len(log_odds), self.entries)
+        else:
+            assert tokens is not None
+            if modelled:
+                self.stream.push_each(tokens, odds(log_odds))
+            else:
+                self.stream.push_uniform(tokens, self.entries)
+        self.groups.append(tokens)
+        return tokens
+
+
+class Counter:
+    """Notes the bits of each token by its probability; nothing is coded."""
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+        self.groups: list[Floats] = []
+
+    def __call__(self, tokens: Integers | None, log_odds: Floats) -> Integers:
+        """As of `walk.TokenCoder`."""
+        assert tokens is not None
+        bits = np.full(len(tokens), float(self.bits))
+        if log_odds.shape[1]:
+            own = np.take_along_axis(log_odds, tokens[:, None], axis=1)[:, 0]
+            bits = np.logaddexp2.reduce(log_odds, axis=1) - own
+        self.groups.append(bits)
+        return tokens
+
+
+class TokenEntropyCoder(TokenWalk):
+    """Codes a latent y [T, channels] by the code books of the stages of a level; the interface is
+    that of `EntropyCoder`.
+
+    Args:
+        config: sizes, and the stages that each level uses.
+        state: the arrays of the quantizer.
+
+    Raises:
+        ValueError: the weights are not such that all is exact.
+    """
+
+    stride, skip = 1, 0  # frames of z in one of y: none are joined; nothing is skipped
+
+    def __init__(self, config: RvqConfig, state: State) -> None:
+        self.config = config
+        self.codebooks = state["codebooks"]
+        self.tokens = None
+        if config.tokens is not None:
+            self.tokens = TokenModel(state.part("tokens"), config.tokens.taps)
+
+    def join(self, parts: Sequence[Array]) -> Array:
+        """As of `Walk`."""
+        return np.concatenate(parts, axis=-1)
+
+    def fixed(self, x: Array) -> Array:
+        """As of `Walk`."""
+        return fixed(x)
+
+    def quantize(self, y: Floats, level: int) -> Integers:
+        """y [T, channels] -> the tokens of the level, [T, stages]."""
+        left, tokens = y, []
+        for codebook in self.codebooks[: self.config.stages[level]]:
+            distances = np.square(codebook).sum(axis=1) - 2 * left @ codebook.T
+            tokens.append(distances.argmin(axis=1))
+            left = left - fixed(codebook[tokens[-1]])
+        return np.stack(tokens, axis=1).astype(np.int32)
+
+    def compress(
+        self, y: Floats, level: int, skip: int, covered: bytes = b""
+    ) -> tuple[bytes, Latent]:
+        """As of `EntropyCoder`; there is nothing to skip."""
+        encoder = rans.Encoder()
+        latent = self._code(self.quantize(y, level), len(y), level, encoder)
+        return encoder.finish(latent.check(covered)), latent
+
+    def decompress(
+        self, stream: bytes, frames: int, level: int, skip: int, covered: bytes = b""
+    ) -> Latent:
+        """As of `EntropyCoder`.
+
+        Raises:
+            rans.CodingError: the stream does not decode to what was encoded, or `covered` differs.
+        """
+        decoder = rans.Decoder(stream)
+        latent = self._code(None, frames, level, decoder)
+        if decoder.finish() != latent.check(covered):
+            raise rans.CodingError("decodes to other symbols than were encoded")
+        return latent
+
+    def part_names(self, level: int) -> list[str]:
+        """What the columns of the symbols of a `Latent` are, from left to right."""
+        return [f"stage {number}" for number in range(1, self.config.stages[level] + 1)]
+
+    def costs(self, latent: Latent, level: int) -> tuple[Floats, Floats]:
+        """As of `EntropyCoder`: nothing for z, and the bits of each token [T, stages]."""
+        counter, frames = Counter(self.config.bits), len(latent.symbols)
+        self.walk(level, self.config.stages[level], self._blank(frames), latent.symbols, counter)
+        return np.zeros((0, 0)), self.join_groups(counter.groups, frames)
+
+    def _code(
+        self, tokens: Integers | None, frames: int, level: int, stream: rans.Encoder | rans.Decoder
+    ) -> Latent:
+        coder = Coder(stream, 1 << self.config.bits)
+        y_hat = self.walk(level, self.config.stages[level], self._blank(frames), tokens, coder)
+        symbols = self.join_groups(coder.groups, frames)
+        return Latent(y_hat, np.zeros((0, 0), np.int32), symbols, np.zeros_like(symbols))
+
+    def _blank(self, frames: int) -> Floats:
+        return np.zeros((frames, self.codebooks.shape[-1]))
