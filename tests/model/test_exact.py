@@ -12,11 +12,6 @@ from torch import nn
 
 from ecc.model import exact
 from ecc.model.exact import (
-    ATTENTION_LIMIT,
-    LIMIT,
-    STEP,
-    VALUE_LIMIT,
-    WEIGHT_STEP,
     FixedAttention,
     FixedTable,
     FixedTaps,
@@ -24,6 +19,8 @@ from ecc.model.exact import (
     fixed,
     round_weights,
 )
+from ecc.model.fixed_point import ATTENTION_LIMIT, LIMIT, STEP, VALUE_LIMIT, WEIGHT_STEP
+from ecc.runtime import layers
 
 STEPS, WEIGHT_STEPS = round(1 / STEP), round(1 / WEIGHT_STEP)
 
@@ -46,9 +43,14 @@ def layer(made: nn.Module, seed: int = 0) -> nn.Module:
     return made.double().requires_grad_(False)
 
 
+def state(made: nn.Module) -> layers.State:
+    """What a model file would hold of the layer."""
+    return layers.State({key: value.numpy() for key, value in made.state_dict().items()})
+
+
 def integers(x: torch.Tensor, steps: int) -> np.ndarray:
     """x, multiples of 1 / steps, as int64."""
-    scaled = x.double().numpy() * steps
+    scaled = np.asarray(x, np.float64) * steps
     assert np.array_equal(scaled, np.rint(scaled))
     return scaled.astype(np.int64)
 
@@ -76,6 +78,7 @@ def test_taps_are_integer_arithmetic(taps):
     x = activations(7, 6)
     expected = taps_in_integers(made, integers(x, STEPS))
     assert np.array_equal(integers(made(x[None])[0], STEPS), expected)
+    assert np.array_equal(integers(layers.FixedTaps(state(made))(x.numpy()), STEPS), expected)
     assert (np.abs(expected) == LIMIT * STEPS).any()  # some sums are beyond the limit
     assert (np.abs(expected) < LIMIT * STEPS).any()
 
@@ -84,7 +87,9 @@ def test_taps_are_integer_arithmetic(taps):
 def test_rounding_is_to_the_nearest_step_halves_to_even(values):
     # Multiples of an eighth of a step: ties are among them.
     x = torch.tensor(values, dtype=torch.float64) * STEP / 8
-    assert integers(fixed(x), STEPS).tolist() == [rounded(value, 8) for value in values]
+    expected = [rounded(value, 8) for value in values]
+    assert integers(fixed(x), STEPS).tolist() == expected
+    assert integers(layers.fixed(x.numpy()), STEPS).tolist() == expected
 
 
 def test_rounding_leaves_what_is_rounded_and_respects_its_bounds():
@@ -158,10 +163,11 @@ def attention_in_integers(made: FixedAttention, x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("frames", [1, 2, 3, 7])
 @pytest.mark.parametrize("limit", [2.0, 300.0, LIMIT])
 def test_attention_is_integer_arithmetic(frames, limit):
-    made = layer(FixedAttention(8, heads=2), seed=frames)
+    made = layer(FixedAttention(8), seed=frames)
     x = activations(frames, 8, seed=frames, limit=limit)
     expected = attention_in_integers(made, integers(x, STEPS))
     assert np.array_equal(integers(made(x[None])[0], STEPS), expected)
+    assert np.array_equal(integers(layers.FixedAttention(state(made))(x.numpy()), STEPS), expected)
     assert not np.array_equal(expected, integers(x, STEPS))
 
 
@@ -252,8 +258,9 @@ def test_weights_whose_sums_could_be_inexact_are_refused(weights):
     with torch.no_grad():
         made.weight.copy_(torch.tensor([weights]))
         made.bias.zero_()
-    with pytest.raises(ValueError, match="too large"):
-        check(made)
+    for prove in (check, lambda made: layers.FixedTaps(state(made))):
+        with pytest.raises(ValueError, match="too large"):
+            prove(made)
 
 
 def test_the_largest_weights_that_pass_are_exact():
