@@ -2,7 +2,8 @@
 
     python workflow/machines.py
 
-What a machine is, is feigned by capping the instruction sets of PyTorch, oneDNN and MKL. Each one
+What a machine is, is feigned by capping the instruction sets of NumPy and OpenBLAS, and those of
+PyTorch, oneDNN and MKL, by which models around Lyra's latent are heard. Each one
 encodes validation and test speech, and decodes what the first encoded. reports/machines.csv counts
 the clips of which the file, and the samples of 16 bits, are those that the first has.
 """
@@ -19,7 +20,6 @@ from typing import Annotated, Any, NamedTuple
 from unittest.mock import patch
 
 import pandas as pd
-import torch
 import typer
 from tqdm import tqdm
 
@@ -36,12 +36,17 @@ MACHINES = {
     "two threads": {"OMP_NUM_THREADS": "2"},
     "avx2": {
         "OMP_NUM_THREADS": "1",
+        "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL",
+        "OPENBLAS_CORETYPE": "Haswell",
         "ATEN_CPU_CAPABILITY": "avx2",
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     },
     "sse": {
         "OMP_NUM_THREADS": "1",
+        "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL "
+        "AVX2 FMA3 F16C AVX",
+        "OPENBLAS_CORETYPE": "Nehalem",
         "ATEN_CPU_CAPABILITY": "default",
         "ONEDNN_MAX_CPU_ISA": "SSE41",
         "MKL_CBWR": "COMPATIBLE",
@@ -117,7 +122,6 @@ _codecs: dict[str, EccCodec] = {}
 
 
 def _load(paths: Mapping[str, str]) -> None:
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     _codecs.update({name: EccCodec(path) for name, path in paths.items()})
 
 

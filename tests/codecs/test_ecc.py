@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ecc.codecs.ecc import EccCodec
 from ecc.model.codec import ECC
 from ecc.model.config import CodecConfig, EntropyConfig, TransformConfig
-from ecc.model.entropy import Latent
 from ecc.model.weights import save_model
+from ecc.runtime.entropy import Latent
 from ecc.stream import Header, StreamError, unpack_chunks
 
 FRAME = 64  # samples in a latent frame of the golden model
@@ -149,7 +149,7 @@ def test_overhead_of_ten_seconds_is_at_most_16_bytes(tmp_path, voice):
     codec = EccCodec(tmp_path / "m.safetensors")
     stream = codec.encode(voice(10))
     (latent,) = codec.latents(stream)
-    y_tables, z_tables = codec.codec.entropy.tables()
+    y_tables, z_tables = codec.codec.entropy.y_tables, codec.codec.entropy.z_tables
     coded = latent.indexes >= codec.skip
     bits = y_tables.bits(latent.symbols[coded], latent.indexes[coded]).sum()
     bits += z_tables.bits(latent.z.ravel(), np.tile(np.arange(4), len(latent.z))).sum()

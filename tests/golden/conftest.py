@@ -18,9 +18,9 @@ from ecc.audio import to_int16
 from ecc.codecs.ecc import EccCodec
 from ecc.model.codec import ECC
 from ecc.model.config import CodecConfig, EntropyConfig, TransformConfig
-from ecc.model.entropy import Latent
-from ecc.model.exact import STEP
+from ecc.model.fixed_point import STEP
 from ecc.model.weights import save_model
+from ecc.runtime.entropy import Latent
 from ecc.stream import VERSION
 
 FOLDER = Path(__file__).parent
@@ -68,7 +68,7 @@ def hashes(latents: Iterable[Latent]) -> dict[str, str]:
     for latent in latents:
         for part in (latent.z, latent.indexes, latent.symbols):
             symbols.update(part.astype("<i4").tobytes())
-        y_hat.update((latent.y_hat / STEP).numpy().astype("<i4").tobytes())
+        y_hat.update((latent.y_hat / STEP).astype("<i4").tobytes())
     return {"symbols": symbols.hexdigest(), "y_hat": y_hat.hexdigest()}
 
 
@@ -90,8 +90,8 @@ def regenerate(voice: Voice, folder: Path) -> None:
         codec = EccCodec(path, level)
         stream = codec.encode(samples)
         (FOLDER / f"{name}.ecc").write_bytes(stream)
-        for number, y in enumerate(codec.codec.analyse_chunks(torch.from_numpy(samples), level)):
-            latents[f"{name}.{number}"] = y[0].float().numpy()
+        for number, y in enumerate(codec.codec.analyse_chunks(samples, level)):
+            latents[f"{name}.{number}"] = y.astype(np.float32)
         record[name] = {
             "samples": len(samples),
             "level": level,
