@@ -2,6 +2,7 @@ import doctest
 import io
 import subprocess
 import sys
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -295,6 +296,22 @@ def test_bench(folder):
 
 
 # ---------------------------------------------------------------------- as a process
+
+
+def test_what_is_odd_is_noted_and_coded(folder):
+    soundfile.write(folder / "loud.wav", np.full(8000, 1.5), 16000, subtype="FLOAT")
+    data = (folder / "loud.wav").read_bytes()
+    (folder / "loud.wav").write_bytes(data[:-16000])
+    result = invoke("encode", "loud.wav", "-")
+    assert "loud.wav: 4000 samples beyond full scale are clipped\n" in result.stderr
+    assert "loud.wav: cut short: 0.25 s of 0.50 s are there\n" in result.stderr
+    (folder / "a.ecc").write_bytes(result.stdout_bytes)  # and nothing else
+    run("decode", "a.ecc", "a.wav")
+    assert soundfile.info(folder / "a.wav").frames == 4000
+
+
+def test_the_version_is_that_of_the_package():
+    assert run("--version") == f"ecc {metadata.version('ecc-speech')}\n"
 
 
 def test_help_and_bad_arguments_need_no_pytorch(folder):

@@ -13,6 +13,7 @@ LAYERS = (
     ("lyra",),
     ("data",),
     ("model", "stream"),
+    ("runtime",),
     ("codecs", "train"),
     ("evaluate",),
     ("listening",),

@@ -5,14 +5,16 @@ import functools
 import io
 import math
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ecc.files import atomic_path
 from ecc.speech import SAMPLE_RATE
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 BLOCK = 2**18
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000
 LARGEST_FILTER = 2**24  # filter bank of a resampler, whose size depends on the ratio of the rates
+# Of the filter of a resampler: `resample` says what it is.
+CROSSINGS, BETA, ROLLOFF = 64, 14.769656459379492, 0.9475937167399596
+# Of the samples of a WAV: writers into a pipe put something from here on, or 0.
+UNKNOWN_LENGTH = 0x7FFF0000
 
 
 class AudioError(ValueError):
@@ -38,21 +44,29 @@ class AudioFile:
     rate: int  # Hz
     channels: int
     frames: Iterator[npt.NDArray[np.float32]]  # blocks [frames, channels]
+    promised: int | None = None  # frames, by a header that may be wrong
+    notes: list[str] = field(default_factory=list)  # what was found to be odd while it was read
 
     def mono(self) -> Iterator[npt.NDArray[np.float32]]:
         """The mean of the channels, in blocks [samples].
 
         Raises `AudioError` when the file is damaged, holds no samples or some are not finite.
         """
-        empty = True
+        empty, beyond, read = True, 0, 0
         for frames in self.frames:
             samples = frames[:, 0] if self.channels == 1 else frames.mean(axis=1)
             if not np.isfinite(samples).all():
                 raise AudioError(f"{self.name}: samples that are not finite")
             empty = empty and not samples.size
+            beyond, read = beyond + int((np.abs(samples) > 1).sum()), read + len(samples)
             yield samples
         if empty:
             raise AudioError(f"{self.name}: no samples")
+        if beyond:
+            self.notes.append(f"{beyond} samples beyond full scale are clipped")
+        if self.promised is not None and read < self.promised:
+            there, all_of_it = (count / self.rate for count in (read, self.promised))
+            self.notes.append(f"cut short: {there:.2f} s of {all_of_it:.2f} s are there")
 
     def speech(self) -> npt.NDArray[np.float32]:
         """All of it, float32 [samples], mono, 16 kHz. Errors as of `mono`."""
@@ -79,13 +93,14 @@ def open_audio(file: BinaryIO, name: str) -> AudioFile:
         recording = _open_ffmpeg(file, name, "g722")
     else:
         try:
+            file, promised = _open_wav(file)
             sound = soundfile.SoundFile(file)
         except soundfile.LibsndfileError as error:
             file.seek(0)
             recording = _open_ffmpeg(file, name, reason=error.error_string)
         else:
             frames = _read_soundfile(sound, name)
-            recording = AudioFile(name, sound.samplerate, sound.channels, frames)
+            recording = AudioFile(name, sound.samplerate, sound.channels, frames, promised)
     if recording.rate != SAMPLE_RATE:
         common = math.gcd(recording.rate, SAMPLE_RATE)
         size = recording.rate // common * (SAMPLE_RATE // common)
@@ -150,6 +165,51 @@ def decode(data: bytes, name: str) -> tuple[npt.NDArray[np.float32], int]:
     return np.concatenate([*recording.mono()]), recording.rate
 
 
+class _Corrected:
+    """A file, open for reading, with other bytes at some places."""
+
+    def __init__(self, file: BinaryIO, corrections: Mapping[int, bytes]) -> None:
+        self._file, self._corrections = file, corrections
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """As of a file."""
+        start = self._file.tell()
+        data = bytearray(self._file.read(size))
+        for at, right in self._corrections.items():
+            for place, byte in enumerate(right, start=at - start):
+                if 0 <= place < len(data):
+                    data[place] = byte
+        return bytes(data)
+
+
+def _open_wav(file: BinaryIO) -> tuple[Any, int | None]:
+    """The file for libsndfile, and how many frames it should have, if it is a WAV that says so.
+
+    Who writes a WAV into a pipe cannot come back to say how long it became. Libsndfile takes the
+    largest length for an unknown one, but 0, which many leave there, for 0.
+    """
+    size, frame = file.seek(0, os.SEEK_END), 0
+    file.seek(0)
+    riff, _, wave = struct.unpack("<4sI4s", file.read(12).ljust(12, b"\0"))
+    found: tuple[Any, int | None] = file, None
+    while (riff, wave) == (b"RIFF", b"WAVE") and len(header := file.read(8)) == 8:
+        at = file.tell()
+        name, length = struct.unpack("<4sI", header)
+        if name == b"fmt ":
+            kind, *_, frame = struct.unpack("<HHIIH", file.read(14).ljust(14, b"\0"))
+            frame = frame if kind in (1, 3, 0xFFFE) else 0  # PCM of integers, of floats, of either
+        elif name == b"data":
+            if length == 0 and size > at:
+                found = _Corrected(file, {4: b"\xff" * 4, at - 4: b"\xff" * 4}), None
+            elif frame and length < UNKNOWN_LENGTH:
+                found = file, length // frame
+            break
+        file.seek(at + length + length % 2)
+    file.seek(0)
+    return found
+
+
 def _no_audio(name: str, reason: str) -> AudioError:
     return AudioError(f"{name}: no audio that can be read ({reason.rstrip('.')})")
 
@@ -166,8 +226,12 @@ def _open_ffmpeg(
     file: BinaryIO, name: str, format: str | None = None, reason: str = "no frames"
 ) -> AudioFile:
     """Open what FFmpeg reads; `reason` is why others could not, if it cannot either."""
-    import av
-
+    try:
+        import av
+    except ModuleNotFoundError:
+        raise _no_audio(
+            name, f"{reason.rstrip('.')}; pip install 'ecc-speech[formats]' reads more"
+        ) from None
     try:
         # A playlist must not make FFmpeg open what it lists.
         container = av.open(file, "r", format=format, options={"protocol_whitelist": "none"})
@@ -198,6 +262,10 @@ def resample(
     One filter for everything: a Kaiser-windowed sinc of 64 zero crossings, beta 14.77, passband
     to 0.948 of the lower Nyquist frequency, the parameters of the "kaiser best" filter of
     resampy (J. O. Smith, Digital Audio Resampling) as torchaudio's tutorial gives them.
+
+    This is torchaudio's, in float32, by which the corpus of the study was made to the bit and its
+    narrowband codecs are fed; it takes the packages of the study. What is not of the study is read
+    through `resample_blocks`.
     """
     if rate == to_rate or not len(samples):
         return samples
@@ -209,24 +277,48 @@ def resample(
 def resample_blocks(
     blocks: Iterable[npt.NDArray[np.float32]], rate: int, to_rate: int = SAMPLE_RATE
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """What `resample` makes of all blocks together, in blocks, up to the rounding of float32."""
+    """What `resample` makes of all blocks together, in blocks, up to the rounding of float32; by
+    NumPy alone, in float64."""
     if rate == to_rate:
         yield from blocks
         return
     common = math.gcd(rate, to_rate)
     # `step` samples become `made`, whose filters reach `reach` samples to either side.
     step, made = rate // common, to_rate // common
-    reach = _resampler(rate, to_rate).width
+    filters = _filters(step, made)
+    reach = (filters.shape[1] - step) // 2
     before = -(-reach // step)  # whole steps that are kept in front of what is still to be made
     held, done = np.zeros(0, np.float32), 0  # samples, and steps of them that are made already
     for block in _gathered(blocks):
         held = np.concatenate([held, block])
         ready = (len(held) - reach) // step
         if ready > done:
-            yield resample(held[: ready * step + reach], rate, to_rate)[done * made : ready * made]
+            yield _filtered(held[: ready * step + reach], filters, step)[done * made : ready * made]
             held = held[max(ready - before, 0) * step :]
             done = min(ready, before)
-    yield resample(held, rate, to_rate)[done * made :]
+    yield _filtered(held, filters, step)[done * made : -(-len(held) * made // step)]
+
+
+def _filters(step: int, made: int) -> npt.NDArray[np.float64]:
+    """The filter of each of the `made` samples that `step` become, [made, reach + step + reach]."""
+    lower = min(step, made) * ROLLOFF
+    reach = math.ceil(CROSSINGS * step / lower)
+    time = np.arange(-reach, step + reach) / step - np.arange(made)[:, None] / made
+    time = (time * lower).clip(-CROSSINGS, CROSSINGS)
+    window = np.i0(BETA * np.sqrt(1 - np.square(time / CROSSINGS))) / np.i0(BETA)
+    return np.sinc(time) * window * (lower / step)
+
+
+def _filtered(
+    samples: npt.NDArray[np.float32], filters: npt.NDArray[np.float64], step: int
+) -> npt.NDArray[np.float32]:
+    """Every `step` samples of [T], the last ones filled up with zeros, as many as the filters."""
+    reach = (filters.shape[1] - step) // 2
+    padded = np.pad(samples, (reach, reach + step))
+    seen = sliding_window_view(padded, filters.shape[1])[: len(samples) : step]
+    rows = max(1, BLOCK // filters.shape[1])  # at a time, since each is laid out for the product
+    parts = [seen[at : at + rows] @ filters.T for at in range(0, len(seen), rows)]
+    return np.concatenate([np.zeros(0), *(part.ravel() for part in parts)]).astype(np.float32)
 
 
 def _gathered(blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
@@ -249,9 +341,9 @@ def _resampler(rate: int, to_rate: int) -> "torchaudio.transforms.Resample":
         rate,
         to_rate,
         resampling_method="sinc_interp_kaiser",
-        lowpass_filter_width=64,
-        rolloff=0.9475937167399596,
-        beta=14.769656459379492,
+        lowpass_filter_width=CROSSINGS,
+        rolloff=ROLLOFF,
+        beta=BETA,
     )
 
 

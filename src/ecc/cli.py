@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ecc.codecs.ecc import EccCodec
 
 app = typer.Typer(
-    help="ECC: an entropy-constrained neural speech codec.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -51,6 +50,23 @@ Level = Annotated[
     int | None, typer.Option("--level", "-l", min=0, help="Quality level, 0 the lowest rate.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"ecc {version('ecc-speech')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """ECC: an entropy-constrained neural speech codec."""
 
 
 @app.command()
@@ -102,6 +118,8 @@ def encode(
             if recording.channels > 1:
                 _say(f"{recording.name}: {recording.channels} channels are averaged")
             samples = recording.speech()
+            for note in recording.notes:
+                _say(f"{recording.name}: {note}")
         codec = load()
         with _output(target, ".ecc") as path:
             if kbps is None:
