@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-INSTALL = "install --quiet --constraint VERSIONS --editable ."  # those of requirements.lock
+INSTALL = "install --quiet --constraint VERSIONS --editable .[study]"  # those of requirements.lock
 # Makes an environment as `python -m venv` does. The `python` of an environment tells where its
 # `ecc` comes from, if it has one; its `pip` notes what it was to install.
 PYTHON = """\

@@ -20,8 +20,16 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 
 def direct() -> list[Requirement]:
-    texts = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
-    return [Requirement(text) for text in texts]
+    """What the core, and the extra `dev` with those that it contains, ask for."""
+    extras, todo, found = PROJECT["optional-dependencies"], ["dev"], list(PROJECT["dependencies"])
+    while todo:
+        for text in extras[todo.pop()]:
+            own = Requirement(text).name == PROJECT["name"]
+            if own:
+                todo += Requirement(text).extras
+            else:
+                found.append(text)
+    return [Requirement(text) for text in found]
 
 
 def test_every_line_has_one_version_and_one_hash() -> None:
