@@ -10,7 +10,7 @@ from ecc.report.paper import LEADING
 from ecc.report.render import source_table
 from ecc.speech import SAMPLE_RATE
 
-PAGES = ("README.md", "MODEL_CARD.md", "docs/recipe.md", "docs/codec.md")
+PAGES = ("README.md", "MODEL_CARD.md", "docs/recipe.md", "docs/codec.md", "docs/cli.md")
 METRICS = ("pesq_wb", "visqol")
 REPORTS = Path("reports")
 
@@ -26,6 +26,7 @@ def main() -> None:
         "speech": source_table(sources),
         "trials": readme.trial_table(REPORTS / "trials.csv", METRICS),
         "machines": readme.machine_table(REPORTS / "machines.csv"),
+        "footprint": readme.footprint_table(REPORTS / "footprint.csv"),
     }
     for page in PAGES:
         text = Path(page).read_text("utf-8")

@@ -9,7 +9,15 @@ from safetensors.numpy import save_file
 
 from ecc.report.bd_rate import bd_rate_table, matched_rate_table, pair_table
 from ecc.report.config import Report
-from ecc.report.readme import Trained, blocks, fill, machine_table, model_table, trial_table
+from ecc.report.readme import (
+    Trained,
+    blocks,
+    fill,
+    footprint_table,
+    machine_table,
+    model_table,
+    trial_table,
+)
 
 METRICS = ["pesq_wb", "visqol", "estoi"]
 TEXT = "# Title\n\n<!-- begin: rd -->\nold\n<!-- end: rd -->\n\nrest\n"
@@ -132,3 +140,19 @@ def test_machines_stand_beside_one_another_by_model(tmp_path):
     first, second = cells(machine_table(tmp_path / "machines.csv"))
     assert first == ["sse", "9 / 8 of 9", "9 / 8 of 9"]
     assert second == ["avx2", "8 / 7 of 9", "8 / 7 of 9"]
+
+
+def test_what_coding_takes_is_a_row_for_each_environment(tmp_path):
+    path = tmp_path / "footprint.csv"
+    assert footprint_table(path) == "Nothing has been measured yet."
+    rows = [
+        {"environment": name, "installed_mb": size, "command": what, "seconds": 10}
+        | {"cpu_seconds": 0.456, "memory_mb": 99.6}
+        for name, size in (("before", 7000.0), ("wheel", 131.2))
+        for what in ("encode", "decode")
+    ]
+    pd.DataFrame(rows).to_csv(path, index=False)
+    lines = footprint_table(path).splitlines()
+    assert [cell.strip() for cell in lines[-1].strip("|").split("|")] == [
+        "wheel", "131 MB", "0.46 s, 100 MB", "0.46 s, 100 MB",
+    ]  # fmt: skip

@@ -72,8 +72,9 @@ def read_model(path: str | Path) -> ModelFile:
 
 def models_folder() -> Path:
     """Where models are looked for unless a folder is given: $ECC_MODELS, or data/models, here or
-    in the checkout that this package is part of."""
-    return data_folder("ECC_MODELS", "models")
+    in the checkout that this package is part of, or what a wheel brought."""
+    folder, brought = data_folder("ECC_MODELS", "models"), Path(__file__).parents[1] / "models"
+    return brought if brought.is_dir() and not folder.is_dir() else folder
 
 
 def list_models(folder: Path | None = None) -> list[Path]:

@@ -150,3 +150,17 @@ def machine_table(table: Path) -> str:
     wide = counts.pivot(index="machine", columns="model", values="cell")
     order = [counts[key].unique() for key in ("machine", "model")]
     return markdown(wide.loc[order[0], order[1]].reset_index())
+
+
+def footprint_table(table: Path) -> str:
+    """What `workflow/footprint.py` measured: a row for each environment."""
+    if not table.exists():
+        return "Nothing has been measured yet."
+    rows = []
+    for environment, taken in read_table(table).groupby("environment", sort=False):
+        row = {"environment": environment, "installed": f"{taken['installed_mb'].iloc[0]:.0f} MB"}
+        for one in taken.itertuples():
+            cell = f"{one.cpu_seconds:.2f} s, {one.memory_mb:.0f} MB"
+            row[f"{one.command} {one.seconds} s"] = cell
+        rows.append(row)
+    return markdown(pd.DataFrame(rows))
