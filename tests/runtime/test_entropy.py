@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from model.conftest import LEVELS, coder, tiny_codec
 
 from ecc.model.config import MAX_SKIP, SCALES
+from ecc.model.entropy import Estimator
 from ecc.model.fixed_point import STEP
 from ecc.model.rans import SYMBOL_LIMIT, CodingError
 from ecc.runtime.entropy import EntropyCoder, Latent
@@ -37,6 +38,7 @@ SWITCHES = [
         "skip": 0,
     },
 ]
+TRAINED = tiny_codec().entropy
 ENTROPY = coder(tiny_codec()).entropy
 
 
@@ -117,6 +119,10 @@ def test_round_trip(rows, seed, scale, level, skip):
     stream, encoded = ENTROPY.compress(y, level, skip)
     assert_same(ENTROPY.decompress(stream, 4 * rows, level, skip), encoded)
     assert encoded.y_hat.dtype == np.float64
+    if scale <= 1e4:  # PyTorch estimates what no stream could hold as well
+        estimator = Estimator(TRAINED.gaussian, skip, training=False)
+        y_hat, _ = TRAINED(tensor(y), torch.tensor([level]), estimator)
+        np.testing.assert_array_equal(encoded.y_hat, y_hat[0])
     np.testing.assert_array_equal(encoded.y_hat, np.rint(encoded.y_hat / STEP) * STEP)
     assert encoded.indexes.min() >= 0
     assert encoded.indexes.max() < SCALES
