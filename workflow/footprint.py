@@ -35,6 +35,14 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLE = Path("reports/footprint.csv")
 SECONDS = (10, 60)
 ECC = "from ecc.cli import app; app()"
+# Runs a command and prints what it took. A process of its own: the most memory of a child counts
+# that of its parent when it began.
+TAKE = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+took = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(took.ru_utime + took.ru_stime, took.ru_maxrss)
+"""
 
 
 def main(
@@ -98,14 +106,14 @@ def _code(
 
 def _take(command: list[str], environment: Mapping[str, str], folder: Path) -> tuple[float, float]:
     """Seconds of the processor and the most memory in MB that a command took."""
-    process = subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    said = process.stderr.read().decode()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"footprint: {said}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", TAKE, *command],
+        env=environment, cwd=folder, capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"footprint: {done.stderr}")
+    cpu, kilobytes = map(float, done.stdout.split()[-2:])
+    return cpu, 1.024 * kilobytes / 1000
 
 
 def _megabytes(python: str, environment: Mapping[str, str]) -> float:

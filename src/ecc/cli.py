@@ -9,10 +9,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn, Self, TypeVar
 
 import typer
 
@@ -25,6 +25,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+Piece = TypeVar("Piece")
 
 Paths = Annotated[
     list[str],
@@ -112,7 +114,7 @@ def encode(
         except (ModelError, ValueError) as error:
             _fail(str(error))  # not of one file: none can be encoded
 
-    def work(source: str, target: str, progress: "Progress") -> None:
+    def work(source: str, target: str, progress: "Progress | _Unseen") -> None:
         with _open(source) as file:
             recording = audio.open_audio(file, _name(source, "input"))
             if recording.channels > 1:
@@ -176,7 +178,7 @@ def decode(
         except ModelError as error:
             raise _Failure(str(error)) from None
 
-    def work(source: str, target: str, progress: "Progress") -> None:
+    def work(source: str, target: str, progress: "Progress | _Unseen") -> None:
         with _open(source) as file:
             data = file.read()
         header, _ = Header.unpack(data)
@@ -406,7 +408,7 @@ def _jobs(
 
 
 def _work_through(
-    jobs: list[tuple[str, str]], work: Callable[[str, str, "Progress"], None]
+    jobs: list[tuple[str, str]], work: Callable[[str, str, "Progress | _Unseen"], None]
 ) -> None:
     """Do the work of every job; one that fails does not keep the others from being done."""
     failed = False
@@ -431,21 +433,40 @@ def _reason(source: str, error: Exception) -> str:
     return f"{_name(source, 'input')}: {reason}"
 
 
-def _progress(prefix: str = "") -> "Progress":
+class _Unseen:
+    """In the place of a bar that nobody would see move, and for which nothing is imported."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def add_task(self, description: str, total: float | None = None) -> None:
+        """Nothing to show."""
+
+    def track(
+        self, pieces: Iterable[Piece], total: float | None = None, description: str = ""
+    ) -> Iterable[Piece]:
+        """The pieces as they come."""
+        return pieces
+
+
+def _progress(prefix: str = "") -> "Progress | _Unseen":
     """A bar on stderr while something is worked on; none where nobody would see it move."""
+    if not sys.stderr.isatty():
+        return _Unseen()
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
     columns = TextColumn(prefix), TextColumn("{task.description}", markup=False)
     return Progress(
         *columns,
         BarColumn(),
         TimeRemainingColumn(),
-        console=console,
+        console=Console(stderr=True),
         redirect_stdout=False,
         transient=True,
-        disable=not console.is_terminal,
     )
 
 
