@@ -34,6 +34,8 @@ class LossConfig(Config):
     power_mel: Annotated[float, Field(ge=0)] = 2.0
     spectrum: Annotated[float, Field(ge=0)] = 0.5
     power: Annotated[float, Field(gt=0, le=1)] = 0.3
+    loudness: Annotated[float, Field(ge=0)] = 0.0  # disturbance as PESQ hears it
+    structure: Annotated[float, Field(ge=0)] = 0.0  # dissimilarity as ViSQOL hears it
 
     @model_validator(mode="after")
     def _as_many_mels_as_resolutions(self) -> Self:

@@ -14,6 +14,7 @@ from ecc.model.codec import ECC
 from ecc.model.entropy import EntropyModel
 from ecc.model.layers import LevelTable, Taps
 from ecc.model.priors import EntropyBottleneck
+from ecc.model.rvq import ResidualVectorQuantizer
 
 
 @torch.no_grad()
@@ -45,6 +46,8 @@ def grow(codec: ECC, trained: ECC) -> None:
                 if parameter.shape != state[key].shape:
                     raise ValueError(f"{name}.{key}: cannot grow")
                 parameter.copy_(state[key])
+            if isinstance(part, ResidualVectorQuantizer):
+                part.counts.copy_(state["counts"])  # without them all entries would start again
 
 
 def _origin(name: str, codec: ECC, trained: ECC) -> str:

@@ -7,14 +7,17 @@ from torch import Tensor, nn
 
 from ecc.speech import SAMPLE_RATE
 from ecc.train.config import LossConfig
+from ecc.train.hearing import Loudness, Structure
 
 
 class Distortion(nn.Module):
-    """Weighted sum of three distances, each averaged over the resolutions and the batch:
+    """Weighted sum of five distances, each averaged over the batch, and the first two over the
+    resolutions:
 
     - L1 of log-mel spectra,
     - L1 of mel magnitudes to the power 0.3, close to loudness (Stevens' law),
-    - L1 of complex spectra with magnitudes to the power 0.3, at the middle resolution: phase.
+    - L1 of complex spectra with magnitudes to the power 0.3, at the middle resolution: phase,
+    - what PESQ and ViSQOL hear (`ecc.train.hearing`), unless their weights are 0.
     """
 
     def __init__(self, config: LossConfig) -> None:
@@ -26,6 +29,11 @@ class Distortion(nn.Module):
                 n_fft // 2 + 1, 0.0, SAMPLE_RATE / 2, mels, SAMPLE_RATE, norm=None
             )
             self.register_buffer(f"mel{i}", filters, persistent=False)
+        self.hearing = nn.ModuleDict()
+        if config.loudness:
+            self.hearing["loudness"] = Loudness()
+        if config.structure:
+            self.hearing["structure"] = Structure()
 
     def forward(self, x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
         """Samples x, x_hat [B, T] -> the scalar `distortion` and its parts, for the log."""
@@ -44,11 +52,8 @@ class Distortion(nn.Module):
             "power_mel": power_mel / len(config.n_fft),
             "spectrum": spectrum,
         }
-        distortion = (
-            config.log_mel * parts["log_mel"]
-            + config.power_mel * parts["power_mel"]
-            + config.spectrum * parts["spectrum"]
-        )
+        parts |= {name: model(x, x_hat).mean() for name, model in self.hearing.items()}
+        distortion = sum(getattr(config, name) * part for name, part in parts.items())
         return {"distortion": distortion, **parts}
 
     def _features(self, x: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
