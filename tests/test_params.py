@@ -39,8 +39,8 @@ def test_the_projects_own_params_are_valid() -> None:
             ["study.sources: unknown name 'librivox', known are: asterisk"],
         ),
         (
-            lambda p: p["test_sets"]["default"].update(sources=["librivox"]),
-            ["test_sets.default.sources: unknown name 'librivox'"],
+            lambda p: p["test_sets"]["languages"].update(sources=["librivox"]),
+            ["test_sets.languages.sources: unknown name 'librivox'"],
         ),
         (
             lambda p: p["study"]["codecs"].append("mp3"),

@@ -5,7 +5,8 @@ into a file, on which it depends, and which is all that it reads (`ecc.resolved`
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -22,7 +23,7 @@ from ecc.lyra.models import FRAME
 from ecc.model.config import CHUNK_FRAMES, CodecConfig
 from ecc.page.config import Page
 from ecc.report.config import Report
-from ecc.train.config import ModelConfig, TokenModelConfig, TrainConfig
+from ecc.train.config import ModelConfig, Recipe, TokenModelConfig, TrainConfig
 
 # A name is part of a stage's and of a file's name.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -93,6 +94,10 @@ class Params(Config):
                 for k, v in self.test_sets.items()
             ),
             *(
+                (f"test_sets.{k}.codecs", v.codecs or [], self.codecs)
+                for k, v in self.test_sets.items()
+            ),
+            *(
                 (f"models.{name}.sources", model.sources or [], self.study.sources)
                 for name, model in self.models.items()
             ),
@@ -137,19 +142,20 @@ class Params(Config):
 
     @model_validator(mode="after")
     def _models_are_valid(self) -> Self:
-        for section, names, resolve in (
-            ("models", self.models, self.model),
-            ("token_models", self.token_models, self.token_model),
-        ):
-            for name in names:
-                try:
-                    _, codec, train = resolve(name)
-                except ValidationError as error:
-                    problems = _lines(error)
-                else:
-                    problems = list(_misfits(codec, train))
-                if problems:
-                    raise ValueError("\n".join(f"{section}.{name}: {line}" for line in problems))
+        resolve: dict[str, Callable[[], tuple[CodecConfig, TrainConfig]]] = {}
+        for name, model in self.models.items():
+            resolve[f"models.{name}"] = partial(self.resolved, model)
+            for number, recipe in enumerate(model.begins_as):
+                resolve[f"models.{name}.begins_as.{number}"] = partial(self.resolved, recipe)
+        for name in self.token_models:
+            resolve[f"token_models.{name}"] = lambda name=name: self.token_model(name)[1:]
+        for key, resolved in resolve.items():
+            try:
+                problems = list(_misfits(*resolved()))
+            except ValidationError as error:
+                problems = _lines(error)
+            if problems:
+                raise ValueError("\n".join(f"{key}: {line}" for line in problems))
         for name in self.models:
             rvq = self.model(name)[1].rvq
             if (rvq.tokens is None) != (rvq.codebooks == "learned"):
@@ -171,15 +177,18 @@ class Params(Config):
         """
         if name not in self.models:
             raise ParamsError(f"no model {name!r}; known are: {', '.join(self.models)}")
-        model = self.models[name]
+        return self.models[name], *self.resolved(self.models[name])
+
+    def resolved(self, recipe: Recipe) -> tuple[CodecConfig, TrainConfig]:
+        """The codec and the training of a recipe, its own patches applied."""
         codec, train = self.codec.model_dump(), self.train.model_dump()
-        codec["levels"] = len(model.levels)
-        codec["rvq"]["stages"] = model.stages
-        apply_patch(codec, model.codec)
+        codec["levels"] = len(recipe.levels)
+        codec["rvq"]["stages"] = recipe.stages
+        apply_patch(codec, recipe.codec)
         if codec["rvq"]["tokens"] is not None:
             train["processes"] = 1  # see ecc.train.tokens
-        apply_patch(train, model.train)
-        return model, CodecConfig.model_validate(codec), TrainConfig.model_validate(train)
+        apply_patch(train, recipe.train)
+        return CodecConfig.model_validate(codec), TrainConfig.model_validate(train)
 
     def token_model(self, name: str) -> tuple[TokenModelConfig, CodecConfig, TrainConfig]:
         """A token model of the study, the codec that it makes of its base, and its training.
@@ -220,12 +229,15 @@ class Params(Config):
 
     def coded_by(self, codec: str) -> list[str]:
         """The test sets of the study that `codec` codes: those that it names, or all of test
-        speakers."""
+        speakers that are for it too."""
         named = self.codecs[codec].test_sets
+        if named is not None:
+            return [name for name in self.study.test_sets if name in named]
+        sets = {name: self.test_sets[name] for name in self.study.test_sets}
         return [
             name
-            for name in self.study.test_sets
-            if (self.test_sets[name].split == "test" if named is None else name in named)
+            for name, test_set in sets.items()
+            if test_set.split == "test" and codec in (test_set.codecs or [codec])
         ]
 
     def stands_on_lyra(self, codec: str) -> bool:
@@ -241,11 +253,13 @@ class Params(Config):
         """What all models of the codec together were trained with; nothing for one that has the
         models of another."""
         variant = self.codecs[codec].variant
-        models = [self.model(name) for name, m in self.models.items() if m.variant == variant]
+        models = [model for model in self.models.values() if model.variant == variant]
+        last = [self.resolved(model)[1] for model in models]
+        first = [self.resolved(recipe)[1] for model in models for recipe in model.begins_as]
         return {
-            "steps": sum(train.all_steps for _, _, train in models),
-            "crops": max((train.processes * train.batch for _, _, train in models), default=0),
-            "lmbda": " ".join(f"{value:g}" for model, _, _ in models for value in model.levels),
+            "steps": sum(train.all_steps for train in [*last, *first]),
+            "crops": max((train.processes * train.batch for train in last), default=0),
+            "lmbda": " ".join(f"{value:g}" for model in models for value in model.levels),
         }
 
     def kinds(self) -> dict[str, str]:

@@ -15,6 +15,8 @@ from ecc.files import atomic_path
 CONFIGS = Path("data/configs")
 FINGERPRINTS = Path("data/fingerprints")
 MODELS = Path("reports/models")
+LOGS = Path("reports/training")
+CHECKPOINTS = Path("data/checkpoints")
 
 
 def config(name: str) -> Any:
@@ -44,21 +46,39 @@ def training(stage: str, model: str, *also: str) -> dict[str, Any]:
     """What a training of the stage `train` or `tokens` reads and writes, as `ecc.train.trainer.Run`
     has it. The identity of its checkpoint is all that it is told, its corpus, its code, and `also`.
     """
-    told = config(f"{stage}/{model}")
-    # A checkpoint of fewer cycles is one to go on from.
-    train = {key: value for key, value in told["train"].items() if key != "cycles"}
-    heard = corpus(model)
-    follows = [{**told, "train": train}, heard, *also, code(stage)]
+    told, heard = config(f"{stage}/{model}"), corpus(model)
     return {
         "name": model,
         "manifest": Path("data/corpus/manifest.csv"),
         "speech": Path("data/speech"),
-        "checkpoints": Path("data/checkpoints") / model,
-        "logs": Path("reports/training") / model,
+        "checkpoints": CHECKPOINTS / model,
+        "logs": LOGS / model,
         "weights": Path("data/models") / told["variant"] / f"{model}.safetensors",
-        "identity": hashlib.sha256(json.dumps(follows).encode()).hexdigest(),
+        "identity": _identity(told, heard, *also, code(stage)),
         "sources": list(heard["sources"]),
     }
+
+
+def beginnings(model: str) -> list[dict[str, Any]]:
+    """The same of the smaller models that the stage `train` trains first (`begins_as`)."""
+    run, told = training("train", model), config(f"train/{model}")["begins_as"]
+    found = []
+    for number in range(1, len(told) + 1):
+        name = f"{model}-{number}"
+        identity = _identity(told[:number], corpus(model), code("train"))
+        weights = CHECKPOINTS / name / f"{identity[:16]}.safetensors"
+        own = {"name": name, "checkpoints": CHECKPOINTS / name, "logs": LOGS / name}
+        found.append({**run, **own, "weights": weights, "identity": identity})
+    return found
+
+
+def _identity(told: Any, *also: Any) -> str:
+    """A hash of what weights follow from. How many cycles the last training has is no part of it: a
+    checkpoint of fewer is one to go on from."""
+    *first, last = told if isinstance(told, list) else [told]
+    train = {key: value for key, value in last["train"].items() if key != "cycles"}
+    follows = [*first, {**last, "train": train}, *also]
+    return hashlib.sha256(json.dumps(follows).encode()).hexdigest()
 
 
 def note_training(model: str, config: Any, software: Mapping[str, str]) -> None:

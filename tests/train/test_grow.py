@@ -53,7 +53,10 @@ def test_code_books_go_along():
     )
     with torch.no_grad():
         small.entropy.codebooks.normal_()
+        small.entropy.counts.uniform_()
     grow(large, small)
+    # Entries that seem never to have been used would start again.
+    assert torch.equal(large.entropy.counts, small.entropy.counts)
     x = torch.randn(1, 8 * large.granule, generator=torch.Generator().manual_seed(0)) / 8
     level = torch.tensor([2])
     torch.testing.assert_close(large(x, level)[0], small(x, level)[0], atol=1e-4, rtol=0)

@@ -17,7 +17,9 @@ def pairs():
     rng = np.random.default_rng(0)
     t = np.arange(3 * 16000) / 16000
     pitch = 2 * np.pi * np.cumsum(120 + 30 * np.sin(2 * np.pi * 0.7 * t)) / 16000
-    voice = sum(np.sin(k * pitch) / k * (1 + np.sin(2 * np.pi * (2 + k / 9) * t)) for k in range(1, 40))
+    voice = sum(
+        np.sin(k * pitch) / k * (1 + np.sin(2 * np.pi * (2 + k / 9) * t)) for k in range(1, 40)
+    )
     phrases = (np.sin(2 * np.pi * 0.6 * t) > -0.3) * voice
     x = 0.03 * phrases + 1e-4 * rng.standard_normal(len(t))
     noises = [1e-4, 1e-3, 3e-3, 1e-2]

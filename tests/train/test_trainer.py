@@ -152,6 +152,57 @@ def test_weights_go_on_where_there_is_no_checkpoint(corpus):
     assert network(more).step == 12
 
 
+def begins(corpus, name: str) -> trainer.Run:
+    """A run that begins as a smaller model with fewer levels."""
+    first = make_run(corpus, f"{name}-1", steps=6)
+    larger = first.codec.model_copy(
+        update={
+            "transform": first.codec.transform.model_copy(update={"hidden": 32}),
+            "levels": 3,
+        }
+    )
+    run = make_run(corpus, name, steps=6)
+    return replace(
+        run, name="run", codec=larger, lmbda=[2.0, *LMBDA], begins_as=replace(first, name="run-1")
+    )
+
+
+@pytest.mark.parametrize("step", [None, 3, 6, 9])
+def test_what_a_model_begins_as_is_trained_first_and_once(corpus, monkeypatch, step):
+    whole, killed = begins(corpus, "whole"), begins(corpus, "killed")
+    train(whole)
+    first = whole.begins_as
+    assert first is not None
+    assert load_model(first.weights).codec.config.levels == 2
+    begun_with = Trainer(
+        replace(whole, checkpoints=corpus / "none"), torch.device("cpu"), 1, 0
+    ).codec.transform.g_a.embed.weight
+    assert torch.equal(
+        begun_with, load_model(first.weights).codec.float().transform.g_a.embed.weight
+    )
+    if step is not None:
+        assert not trainer.begun(killed)
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            kill_at(patch, step)
+            train(killed)
+        assert trainer.begun(killed)
+    train(killed)
+    assert killed.weights.read_bytes() == whole.weights.read_bytes()
+    monkeypatch.setattr(Trainer, "fit", lambda self: fitted.append(self.run.name))
+    fitted: list[str] = []
+    train(killed)
+    assert fitted == ["run"]
+
+
+def test_what_a_model_cannot_begin_as_is_not_trained(corpus):
+    run = begins(corpus, "one")
+    wide = run.codec.transform.model_copy(update={"hidden": 8})
+    with pytest.raises(ValueError, match=r"a layer of .* cannot become"):
+        train(replace(run, codec=run.codec.model_copy(update={"transform": wide})))
+    assert run.begins_as is not None
+    assert not run.begins_as.checkpoint.exists()
+
+
 def test_what_does_not_fit_is_no_start(corpus):
     run = make_run(corpus, "one", steps=6)
     train(run)

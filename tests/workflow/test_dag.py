@@ -21,11 +21,11 @@ STUDY: dict[str, Any] = {
     "token_models": None,
     "study": {
         "sources": [SPANISH, ITALIAN, ENGLISH, DECODES],
-        "test_sets": ["default", "english", "librispeech-demo"],
+        "test_sets": ["languages", "english", "librispeech-demo"],
         "codecs": ["ecc", "rvq", "rvq-coded", "opus", "encodec-demo", "mine"],
         "diagnose": ["ecc"],
     },
-    "test_sets": {"default": {"sources": [ITALIAN]}},
+    "test_sets": {"languages": {"sources": [ITALIAN]}},
     "train": {
         "steps": 100,
         "processes": 2,
@@ -38,7 +38,7 @@ STUDY: dict[str, Any] = {
             "class": "my_codec:Mine",
             "label": "Mine",
             "points": {"a": {"weights": "mine.bin"}},
-            "test_sets": ["default"],
+            "test_sets": ["languages"],
         }
     },
 }

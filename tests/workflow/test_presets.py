@@ -72,7 +72,7 @@ def test_ablations_differ_from_the_full_model_in_what_is_ablated_alone(tmp_path:
     assert len(ablations) == len(study.study.codecs) - 1
     for name in ablations:
         assert study.codecs[name].anchor == ("ablation-full" if name != "ablation-full" else None)
-        assert study.coded_by(name) == ["valid", "default"]
+        assert study.coded_by(name) == ["valid", "languages"]
         if name in study.models:
             model, other, training = study.model(name)
             assert model.lmbda == full.lmbda

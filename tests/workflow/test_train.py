@@ -152,8 +152,13 @@ def test_a_checkpoint_belongs_to_what_weights_follow_from(
         return runs[-1].identity
 
     first = identity({})
-    assert (runs[0].sources, runs[0].train.cycles) == (["heard"], 3)
+    assert runs[0].sources == ["heard"]
     assert "torch" in runs[0].software
+    smaller, smallest = runs[0].begins_as, runs[0].begins_as.begins_as
+    assert (smallest.train.cycles, smallest.begins_as) == (3, None)
+    assert len({run.identity for run in (runs[0], smaller, smallest)}) == 3
+    assert len({run.weights for run in (runs[0], smaller, smallest)}) == 3
+    assert len({run.checkpoints for run in (runs[0], smaller, smallest)}) == 3
     for same in (
         {"models": {"ecc": {"train": {"cycles": 4}}}},  # goes on from a checkpoint of fewer
         {"train": {"valid_steps": 7, "checkpoint_seconds": 7}},
@@ -161,7 +166,12 @@ def test_a_checkpoint_belongs_to_what_weights_follow_from(
     ):
         assert identity(same) == first
     assert runs[-2].train.valid_steps == 7
-    others = ({"train": {"steps": 7}}, {"models": {"ecc": {"lmbda": [7]}}})
-    assert len({first, *map(identity, others)}) == 3
+    lmbda = {"lmbda": [7]}
+    others = (
+        {"train": {"loss": {"n_fft": [256], "mels": [40]}}},
+        {"models": {"ecc": {"lmbda": [7]}}},
+        {"models": {"ecc": {"begins_as": [lmbda]}}},
+    )
+    assert len({first, *map(identity, others)}) == 4
     write_corpus(tmp_path, other={})
     assert identity({}) != first

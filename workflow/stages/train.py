@@ -52,6 +52,17 @@ def main(model: str, start: Annotated[Path | None, typer.Option("--from")] = Non
         except (ChecksumError, Unreachable) as error:
             raise ValueError(f"it stands on the weights of Lyra, and {error}") from None
     versions = Code([SOURCE], frozenset({"ecc"})).software([Path(__file__)])
+    unbound = resolved.unbound()["train"][model]
+    smaller = None
+    for files, part in zip(resolved.beginnings(model), config["begins_as"], strict=True):
+        smaller = Run(
+            **files,
+            codec=CodecConfig.model_validate(part["codec"]),
+            train=TrainConfig(**part["train"], **unbound),
+            lmbda=part["lmbda"],
+            software=versions,
+            begins_as=smaller,
+        )
     run = Run(
         **resolved.training("train", model),
         codec=codec,
@@ -59,6 +70,7 @@ def main(model: str, start: Annotated[Path | None, typer.Option("--from")] = Non
         lmbda=config["lmbda"],
         software=versions,
         start=start,
+        begins_as=smaller,
     )
     consent.require(lambda: begun(run))
     if training.processes > 1 and "WORLD_SIZE" not in os.environ:

@@ -20,7 +20,7 @@ from ecc import params, resolved
 from ecc.codecs.base import debian_version
 from ecc.files import atomic_path, sha256_of
 from ecc.fingerprint import Code
-from ecc.train.config import UNBOUND
+from ecc.train.config import UNBOUND, Recipe
 
 SCRIPTS = Path("workflow/stages")
 ROOTS = (Path("src"), Path())
@@ -114,7 +114,8 @@ def configs(study: params.Params, versions: Mapping[str, Mapping[str, str]]) -> 
         "corpus": {
             "sources": names,
             "test_sets": {
-                name: study.test_sets[name].model_dump() for name in study.study.test_sets
+                name: study.test_sets[name].model_dump(exclude={"codecs"})
+                for name in study.study.test_sets
             },
             "training": {name: study.training_sources(name) for name in trained},
         },
@@ -150,12 +151,11 @@ def configs(study: params.Params, versions: Mapping[str, Mapping[str, str]]) -> 
         found[f"sources/{name}"] = {"declared": declared, "identity": source.identity()}
     unbound = {}
     for name in study.models:
-        model, codec, train = study.model(name)
+        model, _, train = study.model(name)
         found[f"train/{name}"] = {
             "variant": model.variant,
-            "lmbda": model.lmbda,
-            "codec": codec.relevant(),
-            "train": train.relevant(tokens=codec.rvq.tokens is not None),
+            **trained_as(study, model),
+            "begins_as": [trained_as(study, recipe) for recipe in model.begins_as],
         }
         unbound[name] = train.model_dump(include=set(UNBOUND))
     for name in study.token_models:
@@ -177,6 +177,16 @@ def configs(study: params.Params, versions: Mapping[str, Mapping[str, str]]) -> 
             "files": {str(path): sha256_of(path) for path in own_files(points)},
         }
     return found
+
+
+def trained_as(study: params.Params, recipe: Recipe) -> dict[str, Any]:
+    """What a training is told that its weights follow from."""
+    codec, train = study.resolved(recipe)
+    return {
+        "lmbda": recipe.lmbda,
+        "codec": codec.relevant(),
+        "train": train.relevant(tokens=codec.rvq.tokens is not None),
+    }
 
 
 def inputs(study: params.Params, name: str) -> dict[str, list[str]]:

@@ -40,6 +40,7 @@ class TestSet(Config):
     sources: list[str]
     split: Literal["valid", "test"] = "test"
     speakers: str | None = None  # a pattern that their whole names match; None takes all
+    codecs: list[str] | None = None  # that code it beside those that name it; None: all that do not
     utterances: PositiveInt
     min_seconds: float = Field(ge=1.0)  # the metrics need a second
     max_seconds: float

@@ -82,16 +82,13 @@ class TrainConfig(Config):
         return self.model_dump(mode="json", exclude=set(absent))
 
 
-class ModelConfig(Config):
-    """A model of the study: a variant of the codec, trained for one quality level or for several.
+class Recipe(Config):
+    """Quality levels of a model, and its codec and its training.
 
     With `lmbda` it has the entropy model, with `stages` residual vector quantization.
     `codec` and `train` hold what differs from the sections of these names, as merge patches.
-    `sources` are those that it is trained on; None is all of the study.
     """
 
-    variant: str = "ecc"
-    sources: list[str] | None = Field(default=None, min_length=1)
     # kbit/s that one unit of distortion is worth, for each quality level, ascending.
     lmbda: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
     # Stages of residual vector quantization, for each quality level, ascending.
@@ -111,6 +108,19 @@ class ModelConfig(Config):
         if sorted(set(self.levels)) != self.levels:
             raise ValueError(f"{'lmbda' if self.lmbda else 'stages'}: the values must ascend")
         return self
+
+
+class ModelConfig(Recipe):
+    """A model of the study: a variant of the codec, trained for one quality level or for several.
+
+    `sources` are those that it is trained on; None is all of the study. `begins_as` are smaller
+    models that are trained before it, one after another, each of which begins as the one before
+    (`ecc.train.grow`).
+    """
+
+    variant: str = "ecc"
+    sources: list[str] | None = Field(default=None, min_length=1)
+    begins_as: list[Recipe] = Field(default_factory=list)
 
 
 class TokenModelConfig(Config):

@@ -16,7 +16,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from ecc.model.weights import ModelError, load_model, save_model
 from ecc.train import checkpoint
 from ecc.train.config import TrainConfig
 from ecc.train.crops import Crops
+from ecc.train.grow import grow
 from ecc.train.loss import Distortion
 from ecc.train.muon import Muon
 
@@ -71,6 +72,7 @@ class Run:
     sources: Collection[str] | None = None  # of the manifest, that are heard; None: all
     software: Mapping[str, str] = field(default_factory=dict)  # versions, for the model's file
     start: Path | None = None  # weights to go on from, where no checkpoint has come further
+    begins_as: "Run | None" = None  # a smaller model, which is trained before if it is not yet
 
     @property
     def checkpoint(self) -> Path:
@@ -79,17 +81,20 @@ class Run:
 
 
 def begun(run: Run) -> bool:
-    """Whether there is a checkpoint that `run` goes on from.
+    """Whether there is a checkpoint that `run`, or what it begins as, goes on from.
 
     Raises `CheckpointError` when it is damaged.
     """
     state = checkpoint.load(run.checkpoint)
-    return state is not None and _goes_on(run, state)
+    if state is not None and _goes_on(run, state):
+        return True
+    return run.begins_as is not None and (run.begins_as.weights.exists() or begun(run.begins_as))
 
 
 def train(run: Run) -> None:
     """Train a model with loss D + R / lambda (the minimiser of R + lambda D), R in kbit/s; where
-    the rate is fixed, for residual vector quantization, with D + the commitment loss.
+    the rate is fixed, for residual vector quantization, with D + the commitment loss. What it
+    begins as is trained before.
 
     Under torchrun each process takes its own crops and gradients are averaged; the first process
     alone validates, logs and writes.
@@ -98,8 +103,14 @@ def train(run: Run) -> None:
         CheckpointError: the checkpoint is damaged or cannot be written.
         ModelError: `run.start` is no model of this codec at the end of a cycle.
         TrainingDivergedError: the loss became NaN or infinite; the last checkpoint stands.
-        ValueError: the manifest has no training or validation speech.
+        ValueError: the manifest has no training or validation speech, or a model cannot begin as
+            the one before.
     """
+    runs = [run]
+    while (smaller := runs[0].begins_as) is not None:
+        runs.insert(0, smaller)
+    for smaller, larger in pairwise(runs):  # now, and not when the smaller one has been trained
+        grow(ECC(larger.codec), ECC(smaller.codec))
     world = int(os.environ.get("WORLD_SIZE", 1))
     device = torch.device("cpu")
     if torch.cuda.is_available():
@@ -108,7 +119,11 @@ def train(run: Run) -> None:
     if world > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        Trainer(run, device, world, int(os.environ.get("RANK", 0))).fit()
+        for part in runs:
+            if part is run or not part.weights.exists():
+                Trainer(part, device, world, int(os.environ.get("RANK", 0))).fit()
+            if world > 1:
+                dist.barrier()  # the first process alone writes the weights
     finally:
         if world > 1:
             dist.destroy_process_group()
@@ -146,7 +161,9 @@ class Trainer:
     def _build(self) -> ECC:
         """The codec as training starts from it."""
         codec = ECC(self.run.codec)
-        if self.run.lmbda:
+        if self.run.begins_as is not None:
+            grow(codec, load_model(self.run.begins_as.weights).codec.float())
+        elif self.run.lmbda:
             codec.spread_levels(self.run.lmbda)
         return codec
 
