@@ -142,16 +142,17 @@ class Params(Config):
 
     @model_validator(mode="after")
     def _models_are_valid(self) -> Self:
-        resolve: dict[str, Callable[[], tuple[CodecConfig, TrainConfig]]] = {}
+        resolve: dict[str, Callable[[], tuple[Any, ...]]] = {}
         for name, model in self.models.items():
             resolve[f"models.{name}"] = partial(self.resolved, model)
             for number, recipe in enumerate(model.begins_as):
                 resolve[f"models.{name}.begins_as.{number}"] = partial(self.resolved, recipe)
         for name in self.token_models:
-            resolve[f"token_models.{name}"] = lambda name=name: self.token_model(name)[1:]
+            resolve[f"token_models.{name}"] = partial(self.token_model, name)
         for key, resolved in resolve.items():
             try:
-                problems = list(_misfits(*resolved()))
+                *_, codec, train = resolved()
+                problems = list(_misfits(codec, train))
             except ValidationError as error:
                 problems = _lines(error)
             if problems:

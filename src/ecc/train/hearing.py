@@ -27,6 +27,13 @@ class Loudness(nn.Module):
     """
 
     n_fft, hop = 512, 256
+    bands: Tensor
+    threshold: Tensor
+    width: Tensor
+    exponent: Tensor
+    telephone: Tensor
+    headset: Tensor
+    window: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,6 +111,9 @@ class Structure(nn.Module):
     """
 
     n_fft, hop = 1280, 320
+    window: Tensor
+    bands: Tensor
+    kernel: Tensor
 
     def __init__(self) -> None:
         super().__init__()
