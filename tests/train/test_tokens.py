@@ -1,22 +1,29 @@
 import os
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from train.conftest import make_run
 
 from ecc.model.config import CodecConfig, RvqConfig, TokenConfig
-from ecc.model.files import read_model
+from ecc.model.files import ModelError, read_model
 from ecc.model.weights import load_model
 from ecc.runtime.codec import load_coder
-from ecc.train.tokens import TokenRun, train_tokens
+from ecc.train.tokens import train_tokens
 from ecc.train.trainer import train
 
 STAGES = [1, 3]
+
+
+@pytest.fixture(autouse=True)
+def folder(corpus, monkeypatch):
+    """Where models are looked for: the base of a model of tokens is not in its file."""
+    monkeypatch.setenv("ECC_MODELS", str(corpus))
 
 
 def rvq_run(corpus, name="rvq", **train_settings):
@@ -30,8 +37,7 @@ def token_run(corpus, base, name="coded", **train_settings):
     run = make_run(corpus, name, **train_settings)
     rvq = base.codec.rvq.model_copy(update={"tokens": TokenConfig(width=16, taps=3)})
     codec = base.codec.model_copy(update={"rvq": rvq})
-    fields = {key: getattr(run, key) for key in asdict(run)}
-    return TokenRun(**fields | {"codec": codec, "lmbda": [], "base": base.weights})
+    return replace(run, codec=codec, lmbda=[], base=base.weights)
 
 
 def test_rvq_trains_and_its_code_books_are_used(corpus):
@@ -84,6 +90,22 @@ def test_token_model_learns_and_leaves_the_codec_as_it_was(corpus):
             for i, (coder, latent) in enumerate(zip(coders, (one, other), strict=True)):
                 bits[i] += coder.entropy.costs(latent, level)[1].sum()
     assert bits[1] < bits[0]
+
+
+def test_the_file_of_a_token_model_holds_it_alone(corpus):
+    base = rvq_run(corpus, steps=2)
+    train(base)
+    run = token_run(corpus, base, steps=2)
+    train_tokens(run)
+    with safe_open(run.weights, framework="np") as file:
+        assert all(key.startswith("entropy.tokens.") for key in file.keys())  # noqa: SIM118
+    assert set(read_model(base.weights).arrays) < set(read_model(run.weights).arrays)
+    beside = run.weights.with_name("base.safetensors")
+    base.weights.rename(beside)
+    assert read_model(run.weights).config.rvq.tokens is not None
+    beside.unlink()
+    with pytest.raises(ModelError, match=r"model\.safetensors: it stands on the model .* neither"):
+        read_model(run.weights)
 
 
 def test_a_killed_token_training_ends_as_one_that_was_not(corpus, monkeypatch):

@@ -97,7 +97,7 @@ def test_more_than_one_process_is_torchruns(
             monkeypatch.setenv("WORLD_SIZE", world)
         train(processes)
     assert len(commands) == 1
-    assert worlds == [1, 3]
+    assert worlds == [1, 1, 1, 3, 3, 3]  # the model, and the two that it begins as
 
 
 def test_a_source_out_of_reach_is_named(train: Callable[..., object], tmp_path: Path) -> None:

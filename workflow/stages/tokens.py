@@ -11,8 +11,8 @@ from ecc.model.config import CodecConfig
 from ecc.model.files import ModelError
 from ecc.train.checkpoint import CheckpointError
 from ecc.train.config import TrainConfig
-from ecc.train.tokens import TokenRun, train_tokens
-from ecc.train.trainer import TrainingDivergedError, begun
+from ecc.train.tokens import train_tokens
+from ecc.train.trainer import Run, TrainingDivergedError, begun
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -22,7 +22,7 @@ def main(model: str) -> None:
     config = resolved.config(f"tokens/{model}")
     base = Path("data/models") / f"{config['base']}.safetensors"
     versions = Code([SOURCE], frozenset({"ecc"})).software([Path(__file__)])
-    run = TokenRun(
+    run = Run(
         **resolved.training("tokens", model, sha256_of(base)),
         codec=CodecConfig.model_validate(config["codec"]),
         train=TrainConfig(**config["train"], **resolved.unbound()["train"][model]),

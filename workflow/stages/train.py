@@ -19,7 +19,7 @@ from ecc.model.config import CodecConfig
 from ecc.model.files import ModelError
 from ecc.train.checkpoint import CheckpointError
 from ecc.train.config import TrainConfig
-from ecc.train.tokens import TokenRun, train_tokens
+from ecc.train.tokens import train_tokens
 from ecc.train.trainer import Run, TrainingDivergedError, begun, train
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -81,7 +81,7 @@ def main(model: str, start: Annotated[Path | None, typer.Option("--from")] = Non
     if codec.rvq.tokens is None:
         train(run)
     else:  # the code books are given, and what is left to learn is how likely tokens are
-        train_tokens(TokenRun(**vars(run), base=None))
+        train_tokens(run)
     if int(os.environ.get("RANK", 0)) == 0:
         resolved.note_training(model, config, versions)
 

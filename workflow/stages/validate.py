@@ -193,6 +193,11 @@ def inputs(study: params.Params, name: str) -> dict[str, list[str]]:
     """What a codec uses of what other stages make: files or folders, and test sets."""
     points = study.points(name)
     weights = {name for name in named(points) if name.startswith(MADE)}
+    weights |= {
+        f"data/models/{model.base}.safetensors"
+        for model in study.token_models.values()
+        if model.variant == study.codecs[name].variant
+    }
     if study.stands_on_lyra(name):
         weights.add("data/lyra")
     if study.codecs[name].class_ == PUBLISHED:

@@ -46,7 +46,8 @@ class ModelFile:
 
 
 def read_model(path: str | Path) -> ModelFile:
-    """Read a model file.
+    """Read a model file, and the file of the model that it stands on, if it names one: beside it,
+    or where models are.
 
     Raises:
         ModelError: one line that says what is wrong with the file.
@@ -67,7 +68,21 @@ def read_model(path: str | Path) -> ModelFile:
         entropy = header["config"]["entropy"]
         entropy["taps"] = [3, 3] if entropy.pop("checkerboard") else [3]
     config = CodecConfig.model_validate(header["config"])
+    if "base" in header:
+        arrays = {**_base(path, bytes.fromhex(header["base"])).arrays, **arrays}
     return ModelFile(path, header["name"], config, header["lmbda"], digest, header["info"], arrays)
+
+
+def _base(path: Path, digest: bytes) -> ModelFile:
+    """The model that the one in `path` stands on."""
+    for folder in (path.parent, models_folder()):
+        for candidate in list_models(folder):
+            if hashlib.sha256(candidate.read_bytes()).digest() == digest:
+                return read_model(candidate)
+    raise ModelError(
+        f"{path}: it stands on the model with the SHA-256 {digest.hex()}, which is neither beside "
+        f"it nor in {models_folder()}"
+    )
 
 
 def models_folder() -> Path:

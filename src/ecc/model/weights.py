@@ -29,12 +29,18 @@ class TrainedModel:
 
 
 def save_model(
-    codec: ECC, path: Path, name: str, lmbda: Sequence[float], info: dict[str, Any]
+    codec: ECC,
+    path: Path,
+    name: str,
+    lmbda: Sequence[float],
+    info: dict[str, Any],
+    base: Path | None = None,
 ) -> None:
     """Round the weights of `codec` to half precision, build its tables and write both.
 
     The tables are built from the rounded weights, so that encoder and decoder, which only ever
-    see the file, agree with them. `codec` itself is left rounded.
+    see the file, agree with them. `codec` itself is left rounded. What the model file `base` holds
+    already is left out, and looked for there.
     """
     exact.round_weights(codec)  # first: half precision keeps multiples of the step
     rounded = {key: p.detach().half() for key, p in codec.named_parameters()}
@@ -52,6 +58,10 @@ def save_model(
         "config": codec.config.model_dump(mode="json"),
         "info": info,
     }
+    if base is not None:
+        known = read_model(base)
+        header["base"] = known.digest.hex()
+        tensors = {key: value for key, value in tensors.items() if key not in known.arrays}
     # One metadata key: the order of several would differ from run to run.
     content = save(tensors, metadata={"ecc": json.dumps(header, sort_keys=True)})
     with atomic_path(path) as temporary:

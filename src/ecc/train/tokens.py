@@ -4,9 +4,6 @@ The codec stays as it is. Only the probabilities of its tokens are learnt, which
 with residual vector quantization can still do about its rate once it is trained.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
@@ -16,17 +13,10 @@ from ecc.model.weights import load_model
 from ecc.train.trainer import Run, Trainer
 
 
-@dataclass(frozen=True, kw_only=True)
-class TokenRun(Run):
-    """A `Run` of a token model: `codec` has one, and `base` is a model file without; None where the
-    code books are not learned but given."""
-
-    base: Path | None
-
-
-def train_tokens(run: TokenRun) -> None:
-    """Train the token model of `run.codec` on the tokens of `run.base`, in one process, to the
-    fewest bits, and write both into one model file.
+def train_tokens(run: Run) -> None:
+    """Train the token model of `run.codec` in one process, to the fewest bits, and write it into a
+    model file that stands on `run.base`, whose tokens they are; without one its code books are
+    given and not learned.
 
     Raises:
         ModelError: the base is not a model.
@@ -38,8 +28,6 @@ def train_tokens(run: TokenRun) -> None:
 
 class TokenTrainer(Trainer):
     """Trains the token model alone."""
-
-    run: TokenRun
 
     def _build(self) -> ECC:
         codec = ECC(self.run.codec)

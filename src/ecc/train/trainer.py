@@ -73,6 +73,7 @@ class Run:
     software: Mapping[str, str] = field(default_factory=dict)  # versions, for the model's file
     start: Path | None = None  # weights to go on from, where no checkpoint has come further
     begins_as: "Run | None" = None  # a smaller model, which is trained before if it is not yet
+    base: Path | None = None  # a model file with what is not trained, for a model of its tokens
 
     @property
     def checkpoint(self) -> Path:
@@ -122,8 +123,6 @@ def train(run: Run) -> None:
         for part in runs:
             if part is run or not part.weights.exists():
                 Trainer(part, device, world, int(os.environ.get("RANK", 0))).fit()
-            if world > 1:
-                dist.barrier()  # the first process alone writes the weights
     finally:
         if world > 1:
             dist.destroy_process_group()
@@ -213,7 +212,9 @@ class Trainer:
             run, trained = self.run, self._averaged().cpu().eval()
             software = dict(run.software)
             info = {"steps": self.step, "processes": self.world, "software": software}
-            save_model(trained, run.weights, run.name, run.lmbda, info)
+            save_model(trained, run.weights, run.name, run.lmbda, info, run.base)
+        if self.world > 1:
+            dist.barrier()  # the others may read what the first has written
 
     def _train_step(self) -> dict[str, float]:
         config, key = self.config, (self.config.seed, self.step, self.rank)
