@@ -41,11 +41,13 @@ def _trained(study: params.Params) -> dict[str, readme.Trained]:
     for name in (*study.models, *study.token_models):
         resolve = study.model if name in study.models else study.token_model
         model, codec, train = resolve(name)
+        smaller = study.models[name].begins_as if name in study.models else []
         frame = codec.transform.hop * codec.transform.stack / SAMPLE_RATE
         found[name] = readme.Trained(
             weights=Path("data/models") / model.variant / f"{name}.safetensors",
             log=REPORTS / "training" / name / "metrics.json",
             step_seconds=train.processes * train.batch * train.crop.frames * frame,
+            before=[study.resolved(recipe)[1].all_steps for recipe in smaller],
         )
     return found
 

@@ -77,6 +77,7 @@ class Trained(NamedTuple):
     weights: Path
     log: Path  # DVCLive's metrics.json
     step_seconds: float
+    before: Sequence[int] = ()  # steps of the models that it begins as
 
 
 def model_table(models: Mapping[str, Trained]) -> str:
@@ -84,6 +85,7 @@ def model_table(models: Mapping[str, Trained]) -> str:
     rows = []
     for name, model in models.items():
         log = json.loads(model.log.read_text(encoding="utf-8"))
+        steps = [*model.before, log["step"]]
         with safe_open(model.weights, framework="np") as file:
             slices = [file.get_slice(key) for key in file.keys()]  # noqa: SIM118
             # Parameters are in half precision; what is not are tables that follow from them.
@@ -93,8 +95,8 @@ def model_table(models: Mapping[str, Trained]) -> str:
                 "model": f"`{name}`",
                 "parameters": f"{sum(map(math.prod, halves)):,}",
                 "file": f"{model.weights.stat().st_size / 1e6:.1f} MB",
-                "steps": f"{log['step']:,}",
-                "speech heard": f"{log['step'] * model.step_seconds / 3600:.1f} h",
+                "steps": " + ".join(f"{number:,}" for number in steps),
+                "speech heard": f"{sum(steps) * model.step_seconds / 3600:.1f} h",
                 "time": f"{log['seconds'] / 60:.0f} min",
                 "loss on validation speech": f"{log['valid']['loss']:.4f}",
             }
