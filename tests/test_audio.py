@@ -57,8 +57,8 @@ def test_resampling_in_blocks_is_that_of_the_whole(rate, lengths, gathered, seed
         out = np.concatenate([*resample_blocks(blocks, rate)])
     at_once = np.concatenate([*resample_blocks([whole], rate)])
     np.testing.assert_allclose(out, at_once, rtol=0, atol=2**-23)
-    # torchaudio computes filters and sums in float32: less than a 16-bit step.
-    np.testing.assert_allclose(out, resample(whole, rate), rtol=0, atol=2**-15)
+    # torchaudio computes filters and sums in float32: of noise at full scale about a 16-bit step.
+    np.testing.assert_allclose(out, resample(whole, rate), rtol=0, atol=2**-14)
 
 
 def test_reads_and_resamples_in_blocks(tmp_path, monkeypatch):

@@ -141,4 +141,4 @@ def test_quick_is_a_part_of_the_study_and_trains_nothing(tmp_path: Path) -> None
         assert study.model(name) == default.model(name)
         assert study.training_sources(name) == default.training_sources(name)
     assert not study.report.targets and not study.report.runs
-    assert 3 <= len(study.points("opus")) < len(default.points("opus"))
+    assert len(study.points("opus")) >= 3
