@@ -26,8 +26,16 @@ def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     (folder / "index.html").write_text("the page")
     (folder / "page.js").write_text("1")
     (tmp_path / "reports/secret").write_text("beside it")
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    server = subprocess.Popen(command(), cwd=tmp_path, **pipes)  # type: ignore[call-overload]
+    server = subprocess.Popen(
+        command(),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background ignore Ctrl-C, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert server.stdout is not None
     line = server.stdout.readline()
     assert line.startswith("The page: http://127.0.0.1:")
     yield line.split()[2], folder
