@@ -6,7 +6,7 @@ what no stage depends on, since no result follows from it.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def training(stage: str, model: str, *also: str) -> dict[str, Any]:
         "checkpoints": CHECKPOINTS / model,
         "logs": LOGS / model,
         "weights": Path("data/models") / told["variant"] / f"{model}.safetensors",
-        "identity": _identity(told, heard, *also, code(stage)),
+        "identity": _identity([told], heard, *also, code(stage)),
         "sources": list(heard["sources"]),
     }
 
@@ -72,10 +72,11 @@ def beginnings(model: str) -> list[dict[str, Any]]:
     return found
 
 
-def _identity(told: Any, *also: Any) -> str:
-    """A hash of what weights follow from. How many cycles the last training has is no part of it: a
-    checkpoint of fewer is one to go on from."""
-    *first, last = told if isinstance(told, list) else [told]
+def _identity(told: Sequence[Mapping[str, Any]], *also: Any) -> str:
+    """A hash of what weights follow from: what trainings one after another were `told`, and more.
+    How many cycles the last one has is no part of it: a checkpoint of fewer is one to go on from.
+    """
+    *first, last = told
     train = {key: value for key, value in last["train"].items() if key != "cycles"}
     follows = [*first, {**last, "train": train}, *also]
     return hashlib.sha256(json.dumps(follows).encode()).hexdigest()

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,8 @@ def main(model: str, start: Annotated[Path | None, typer.Option("--from")] = Non
     """
     config = resolved.config(f"train/{model}")
     codec = CodecConfig.model_validate(config["codec"])
-    training = TrainConfig(**config["train"], **resolved.unbound()["train"][model])
+    unbound = resolved.unbound()["train"][model]
+    training = TrainConfig(**config["train"], **unbound)
     if codec.rvq.tokens is not None and int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise ValueError("a model of tokens is trained in one process, without torchrun")
     heard = resolved.corpus(model)["sources"]
@@ -52,26 +54,19 @@ def main(model: str, start: Annotated[Path | None, typer.Option("--from")] = Non
         except (ChecksumError, Unreachable) as error:
             raise ValueError(f"it stands on the weights of Lyra, and {error}") from None
     versions = Code([SOURCE], frozenset({"ecc"})).software([Path(__file__)])
-    unbound = resolved.unbound()["train"][model]
-    smaller = None
-    for files, part in zip(resolved.beginnings(model), config["begins_as"], strict=True):
-        smaller = Run(
-            **files,
+    run = None
+    files = [*resolved.beginnings(model), resolved.training("train", model)]
+    for own, part in zip(files, [*config["begins_as"], config], strict=True):
+        run = Run(
+            **own,
             codec=CodecConfig.model_validate(part["codec"]),
             train=TrainConfig(**part["train"], **unbound),
             lmbda=part["lmbda"],
             software=versions,
-            begins_as=smaller,
+            begins_as=run,
         )
-    run = Run(
-        **resolved.training("train", model),
-        codec=codec,
-        train=training,
-        lmbda=config["lmbda"],
-        software=versions,
-        start=start,
-        begins_as=smaller,
-    )
+    assert run is not None
+    run = replace(run, start=start)
     consent.require(lambda: begun(run))
     if training.processes > 1 and "WORLD_SIZE" not in os.environ:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]

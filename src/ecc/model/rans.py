@@ -141,6 +141,15 @@ class Decoder:
             raise CodingError("the symbols do not end where the stream does")
         return int(left[0]) & ((1 << CHECK_BITS) - 1)
 
+    def verify(self, check: int) -> None:
+        """`finish`, where the stream is to end in this `check`.
+
+        Raises:
+            CodingError: it ends in another, or in none: other symbols were encoded.
+        """
+        if self.finish() != check:
+            raise CodingError("decodes to other symbols than were encoded")
+
 
 def _by_table(indexes: Symbols) -> Iterator[tuple[int, NDArray[np.intp]]]:
     """Each table that occurs, ascending, with the positions of its symbols, ascending."""

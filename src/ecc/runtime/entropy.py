@@ -160,8 +160,7 @@ class EntropyCoder(SliceWalk):
             rows = frames // self.config.z_stride
             z = decoder.pull(self._z_indexes(rows, level), self.z_tables).reshape(rows, -1)
         latent = self._code(None, z, frames, level, SymbolCoder(decoder, self.y_tables, skip))
-        if decoder.finish() != latent.check(covered):
-            raise rans.CodingError("decodes to other symbols than were encoded")
+        decoder.verify(latent.check(covered))
         return latent
 
     def part_names(self, level: int) -> list[str]:

@@ -137,8 +137,7 @@ class TokenEntropyCoder(TokenWalk):
         """
         decoder = rans.Decoder(stream)
         latent = self._code(None, frames, level, decoder)
-        if decoder.finish() != latent.check(covered):
-            raise rans.CodingError("decodes to other symbols than were encoded")
+        decoder.verify(latent.check(covered))
         return latent
 
     def part_names(self, level: int) -> list[str]:
