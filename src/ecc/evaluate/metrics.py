@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import onnxruntime
     import torch
     from torchaudio.transforms import MelSpectrogram
-    from visqol import VisqolApi
+    from visqol.visqol_manager import VisqolManager
 
 Samples = npt.NDArray[np.float32]
 Function = Callable[[Samples, Samples], float]
@@ -123,8 +123,11 @@ def visqol(reference: Samples, decoded: Samples) -> float:
     """
     if not decoded.any():
         raise ValueError("decoded signal is silent")
-    result = _visqol().measure_from_arrays(
-        reference.astype(np.float64), decoded.astype(np.float64), SAMPLE_RATE
+    from visqol.audio_utils import AudioSignal
+
+    result = _visqol().run_from_signals(
+        AudioSignal(reference.astype(np.float64), SAMPLE_RATE),
+        AudioSignal(decoded.astype(np.float64), SAMPLE_RATE),
     )
     return float(result.moslqo)
 
@@ -259,15 +262,11 @@ def _transcripts(reference: Samples, decoded: Samples) -> tuple[str, str]:
 
 
 @cache
-def _visqol() -> "VisqolApi":
-    from visqol import VisqolApi
-
-    api = VisqolApi()
+def _visqol() -> "VisqolManager":
     with _quiet():  # TFLite greets
-        # Left to itself it chooses the mapping by what is installed, and the two differ more than
-        # codecs do.
-        api.create(mode="speech", use_lattice_model=True)
-    return api
+        from ecc.evaluate.visqol import manager
+
+        return manager()
 
 
 def _stoi(reference: Samples, decoded: Samples, extended: bool) -> float:
