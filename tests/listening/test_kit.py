@@ -147,6 +147,11 @@ def test_a_silent_decode_is_named(voice):
         match_levels({REFERENCE: voice(1.0), "late": np.zeros(16000, np.float32)})
 
 
+def test_a_reference_without_speech_is_said():
+    with pytest.raises(KitError, match="the reference holds no speech"):
+        match_levels({REFERENCE: np.zeros(16000, np.float32)})
+
+
 def test_sounds_are_aligned_of_one_length_and_one_level(kits, decodes):
     folder, key = kits["mushra"], read_key(kits["mushra"] / "key.json")
     for item, about in key.items.items():

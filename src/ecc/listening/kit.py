@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from ecc import audio
 from ecc.codecs.base import from_int16
+from ecc.evaluate.activity import SPEECH_FRAME, speech_frames
 from ecc.evaluate.alignment import remove_delay
 from ecc.listening.key import LOW, MID, OPEN, REFERENCE, Condition, Item, Key, Method, Sound
 from ecc.speech import SAMPLE_RATE, read_clip
@@ -42,8 +43,6 @@ LONGEST = 12.0
 SHORTEST = 2.0
 LEVEL = -26.0
 """Of active speech, dB below overload: the level at which ITU-T tests codecs."""
-ACTIVE = 40.0
-"""A frame of 20 ms is active where the reference is within this (dB) of its loudest frame."""
 CONTROLS = 8
 """Trials of ABX that show who listens: the low anchor against the reference."""
 
@@ -202,20 +201,19 @@ def anchor(samples: Samples, cutoff: float) -> Samples:
 
 
 def match_levels(sounds: Mapping[str, Samples]) -> dict[str, Samples]:
-    """The `sounds` [T] of one item at one level: their RMS over the active frames of the reference
-    is 26 dB below overload.
+    """The `sounds` [T] of one item at one level: their RMS over the speech of the reference
+    (`speech_frames`) is 26 dB below overload.
 
     Where one of them would be clipped, all are lower by as much as it takes.
-    Raises `KitError` for a sound that is silent where the reference is active.
+    Raises `KitError` for a reference without speech, and for a sound that is silent where there is
+    some.
     """
-    frame = SAMPLE_RATE // 50
-    reference = sounds[REFERENCE]
-    whole = len(reference) // frame * frame
-    power = (reference[:whole].astype(np.float64).reshape(-1, frame) ** 2).mean(axis=1)
-    active = np.repeat(power >= power.max() * 10 ** (-ACTIVE / 10), frame)
+    active = np.repeat(speech_frames(sounds[REFERENCE]), SPEECH_FRAME)
+    if not active.any():
+        raise KitError("the reference holds no speech")
     matched = {}
     for name, samples in sounds.items():
-        rms = math.sqrt(np.mean(samples[:whole][active].astype(np.float64) ** 2))
+        rms = math.sqrt(np.mean(samples[: len(active)][active].astype(np.float64) ** 2))
         if not rms > 0:
             raise KitError(f"{name} is silent where its reference is not")
         matched[name] = samples * np.float32(10 ** (LEVEL / 20) / rms)
