@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from ruamel.yaml import YAML
+from safetensors.numpy import load_file, save_file
 
 from ecc.codecs import peers
 from ecc.codecs.base import load_codec
@@ -218,9 +220,15 @@ def test_a_number_of_code_books_that_there_is_not_is_one_line(make, name):
         make(name, 5)
 
 
-def test_weights_of_another_network_are_not_filled_up_with_random_numbers(saved):
-    with pytest.raises(CodecUnavailable, match=r"^somebody/codec: transformers \S+ misses \d+ of"):
-        peers.Mimi(codebooks=2, **saved["EnCodec"])
+def test_weights_that_are_not_there_are_not_made_up(saved, tmp_path):
+    shutil.copytree(saved["Dac"]["weights"], tmp_path, dirs_exist_ok=True)
+    weights = load_file(tmp_path / peers.WEIGHTS)
+    del weights["decoder.conv2.bias"]
+    save_file(weights, tmp_path / peers.WEIGHTS, metadata={"format": "pt"})
+    pins = PINS | {"sha256": sha256_of(tmp_path / peers.WEIGHTS)}
+    missing = r"^somebody/codec: transformers \S+ misses 1 of its weights, such as decoder.conv2"
+    with pytest.raises(CodecUnavailable, match=missing):
+        peers.Dac(codebooks=1, weights=str(tmp_path), **pins)
 
 
 def test_other_weights_are_one_line_that_brings_the_right_ones(saved):
