@@ -88,7 +88,7 @@ def test_the_examples_of_the_docs_are_not_held_to_what_ours_do():
     examples = [
         block for block in re.findall(r"```yaml\n(.*?)```", text, re.S) if "codecs:" in block
     ]
-    assert len(examples) == 2  # two commands, and a class
+    assert len(examples) == 3  # weights, two commands, and a class
     for example in examples:
         assert not adapters(example)
 

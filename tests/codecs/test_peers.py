@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from safetensors.numpy import load_file, save_file
 
 from ecc.codecs import peers
-from ecc.codecs.base import load_codec
+from ecc.codecs.base import CodecEntry, load_codec
 from ecc.errors import CodecUnavailable
 from ecc.files import sha256_of
 
@@ -186,7 +186,7 @@ def test_a_fresh_process_decodes_the_same(saved, make, voice, tmp_path):
     code = (
         "import json, sys, numpy\n"
         "from pathlib import Path\n"
-        "from ecc.codecs.base import load_codec\n"
+        "from ecc.codecs.base import CodecEntry, load_codec\n"
         "for name, arguments in json.load(sys.stdin):\n"
         "    codec = load_codec(f'ecc.codecs.peers:{name}', arguments)\n"
         "    numpy.save(name, codec.decode(Path(name).read_bytes()))\n"
@@ -265,6 +265,18 @@ def test_a_pin_that_is_not_given_is_one_line_that_says_where_it_stands(tmp_path,
     page = r"https://huggingface\.co/somebody/codec/blob/(main|01\d+)/model\.safetensors"
     with pytest.raises(ValueError, match=f"^somebody/codec needs .* sha256, which {page} shows$"):
         load_codec("ecc.codecs.peers:Dac", arguments)
+
+
+def test_the_entry_of_the_docs_lacks_its_hash_alone():
+    text = (ROOT / "docs/codecs.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(codecs:\n  dac:.*?)```", text, re.DOTALL)
+    entry = YAML(typ="safe").load(example)["codecs"]["dac"]
+    ((point, arguments),) = CodecEntry(**entry).points.items()
+    assert arguments.pop("sha256") is None
+    with pytest.raises(ValueError, match=r"^descript/dac_16khz needs a revision and a sha256"):
+        load_codec(entry["class"], {**arguments, "sha256": None})
+    assert float(point.removesuffix("k")) == arguments["codebooks"] * 0.5
+    assert re.fullmatch("[0-9a-f]{40}", arguments["revision"])
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
