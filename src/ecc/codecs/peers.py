@@ -51,7 +51,7 @@ class Peer(TokenCodec):
         except ImportError as error:
             raise CodecUnavailable(f"{error}; pip install 'ecc-speech[peers]' has it") from None
         find_weights(Path(weights), repository, revision, sha256)
-        transformers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.disable_progress_bar()  # each process would show one
         self.model, found = getattr(transformers, self.network).from_pretrained(
             weights,
             dtype=torch.float32,
