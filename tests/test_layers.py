@@ -12,7 +12,7 @@ LAYERS = (
     ("audio", "fingerprint"),
     ("lyra",),
     ("data",),
-    ("model", "stream"),
+    ("model", "stream", "shipped"),
     ("runtime",),
     ("codecs", "train"),
     ("evaluate",),

@@ -44,7 +44,8 @@ def load(
         level: quality level to encode with, 0 the lowest rate; the highest if None.
         skip: entropy-skip threshold to encode with; that of the training if None.
         models: folder of trained models; if None, $ECC_MODELS, or data/models, here or in the
-            checkout that this package is part of.
+            checkout that this package is part of, or what the wheel brought; and then those that
+            `ecc models fetch` put among the user's data.
 
     Raises:
         ecc.model.files.ModelError: no such model, or a damaged file.
@@ -52,5 +53,7 @@ def load(
     """
     from ecc.codecs.ecc import EccCodec
     from ecc.model.files import find_model
+    from ecc.shipped import find
 
-    return EccCodec(find_model(model, None if models is None else Path(models)), level, skip)
+    folder = None if models is None else Path(models)
+    return EccCodec(find(find_model, model, folder), level, skip)

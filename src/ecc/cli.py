@@ -25,6 +25,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+models_app = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
+app.add_typer(models_app, name="models")
 
 Piece = TypeVar("Piece")
 
@@ -44,7 +46,7 @@ Models = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Folder of trained models; $ECC_MODELS, or data/models, here or in the checkout.",
+        help="Folder of trained models, in place of $ECC_MODELS, data/models and fetched ones.",
         show_default=False,
     ),
 ]
@@ -108,9 +110,10 @@ def encode(
     def load() -> "EccCodec":
         from ecc.codecs.ecc import EccCodec
         from ecc.model.files import ModelError, find_model
+        from ecc.shipped import find
 
         try:
-            return EccCodec(find_model(model, models), level, skip)
+            return EccCodec(find(find_model, model, models), level, skip)
         except (ModelError, ValueError) as error:
             _fail(str(error))  # not of one file: none can be encoded
 
@@ -170,11 +173,10 @@ def decode(
     @functools.cache
     def load(model_id: bytes) -> "EccCodec":
         from ecc.codecs.ecc import EccCodec
-        from ecc.model.files import ModelError, find_model, find_model_by_id
+        from ecc.model.files import ModelError
 
         try:
-            found = find_model(model, models) if model else find_model_by_id(model_id, models)
-            return EccCodec(found)
+            return EccCodec(_model_of(model, model_id, models))
         except ModelError as error:
             raise _Failure(str(error)) from None
 
@@ -235,11 +237,10 @@ def inspect(
     console.print(facts)
 
     from ecc.codecs.ecc import EccCodec
-    from ecc.model.files import ModelError, find_model, find_model_by_id
+    from ecc.model.files import ModelError
 
     try:
-        found = find_model(model, models) if model else find_model_by_id(header.model_id, models)
-        codec = EccCodec(found)
+        codec = EccCodec(_model_of(model, header.model_id, models))
     except ModelError as error:
         _fail(f"{name}: {error}; it is needed to tell where the bytes went")
     entropy, bits = codec.codec.entropy, {"z": 0.0}
@@ -280,18 +281,22 @@ def inspect(
     console.print(facts, table)
 
 
-@app.command("models")
-def show_models(models: Models = None) -> None:
-    """List the trained models."""
+@models_app.callback()
+def show_models(context: typer.Context, models: Models = None) -> None:
+    """List the trained models; `fetch` brings them."""
+    if context.invoked_subcommand:
+        context.obj = models
+        return
     from rich.console import Console
     from rich.table import Table
 
-    from ecc.model.files import ModelError, list_models, models_folder, read_model
+    from ecc.model.files import ModelError, list_models, read_model
+    from ecc.shipped import folders
     from ecc.stream import ID_BYTES
 
     table = Table("name", "id", "levels", "parameters", box=None)
-    failed = False
-    for path in list_models(models):
+    failed, places = False, folders(models)
+    for path in (path for place in places for path in list_models(place)):
         try:
             trained = read_model(path)
         except ModelError as error:
@@ -305,9 +310,55 @@ def show_models(models: Models = None) -> None:
         model_id = trained.digest[:ID_BYTES].hex()
         table.add_row(trained.name, model_id, levels, f"{parameters:,}")
     if not table.rows and not failed:
-        _fail(f"no models in {models or models_folder()}; `dvc pull` fetches the trained ones")
+        _fail(
+            f"no models in {' or '.join(map(str, places))}; `ecc models fetch`, or `dvc pull` in a "
+            "clone, brings the trained ones"
+        )
     Console().print(table)
     raise typer.Exit(int(failed))
+
+
+@models_app.command("fetch")
+def fetch_models(
+    context: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Models; `ecc` if none.", show_default=False),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            envvar="ECC_MODELS_FROM",
+            metavar="DIR|URL",
+            help="Where NAME.safetensors lies, or a DVC remote, such as .dvc/store of a clone.",
+            show_default=False,
+        ),
+    ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder to put them into.", show_default=False),
+    ] = None,
+) -> None:
+    """Fetch trained models, each checked by the SHA-256 that this version knows.
+
+    They go to $ECC_MODELS, or else among the user's data, where all commands look for them.
+    """
+    from ecc.data.download import Unreachable
+    from ecc.files import ChecksumError
+    from ecc.model.files import DEFAULT, ModelError
+    from ecc.shipped import fetch, fetched_folder, with_bases
+
+    if source is None:
+        _fail("give --from DIR|URL, or set $ECC_MODELS_FROM: the project's page names an address")
+    try:
+        for model in with_bases(names or [DEFAULT]):
+            path = fetch(model, source, models or context.obj or fetched_folder())
+            _say(f"{path}: {model.bytes / 1e6:.1f} MB, SHA-256 as it should be")
+    except (ModelError, Unreachable, ChecksumError, FileExistsError) as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}")
 
 
 @app.command()
@@ -332,9 +383,10 @@ def bench(
     from ecc.bench import PARTS, measure, speechlike
     from ecc.codecs.ecc import EccCodec
     from ecc.model.files import ModelError, find_model
+    from ecc.shipped import find
 
     try:
-        codec = EccCodec(find_model(model, models), level)
+        codec = EccCodec(find(find_model, model, models), level)
         samples = audio.read(source) if source else speechlike(seconds)
     except (audio.AudioError, ModelError, ValueError) as error:
         _fail(str(error))
@@ -364,6 +416,16 @@ def _fail(message: str) -> NoReturn:
 
 def _say(message: str) -> None:
     print(f"ecc: {message}", file=sys.stderr)
+
+
+def _model_of(model: str | None, model_id: bytes, models: Path | None) -> Path:
+    """The file of the model that is named, or else of the one that a stream names by its id."""
+    from ecc.model.files import find_model, find_model_by_id
+    from ecc.shipped import find
+
+    if model:
+        return find(find_model, model, models)
+    return find(find_model_by_id, model_id, models)
 
 
 def _name(path: str, direction: str) -> str:
