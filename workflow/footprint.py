@@ -81,7 +81,7 @@ def main(
 
 def _install(folder: Path) -> str:
     """Python of an empty environment with the wheel."""
-    subprocess.run([sys.executable, ROOT / "workflow/wheel.py", folder], check=True)
+    subprocess.run([sys.executable, ROOT / "workflow/package.py", folder], check=True)
     venv.create(folder / "empty", with_pip=True)
     python = str(folder / "empty/bin/python")
     (wheel,) = folder.glob("*.whl")
