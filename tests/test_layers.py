@@ -19,7 +19,8 @@ LAYERS = (
     ("listening",),
     ("report",),
     ("page",),
-    ("params", "bench", "cli", "__init__"),
+    ("params", "bench", "streaming"),
+    ("cli", "__init__"),
 )
 SIDE_BY_SIDE = {("codecs", "train"), ("train", "codecs")}
 

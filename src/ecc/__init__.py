@@ -15,6 +15,15 @@ that a rate allows:
 >>> len(low) <= len(stream) <= 50_000 / 8 * len(samples) / 16_000
 True
 
+Both directions also go piece by piece, from and to file-like objects (`ecc.streaming`):
+
+>>> with ecc.open("long.ecc", "w", samples=len(samples)) as file:
+...     file.write(samples[:8000])
+...     file.write(samples[8000:])
+>>> with ecc.open("long.ecc") as file:
+...     sum(len(block) for block in file) == file.samples
+True
+
 Samples come from any audio file, and go into one:
 
 >>> from ecc import audio
@@ -27,6 +36,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ecc.codecs.ecc import EccCodec
+    from ecc.streaming import open as open
+
+
+def __getattr__(name: str) -> object:
+    if name == "open":  # imported when asked for, as all that codes is
+        from ecc import streaming
+
+        return streaming.open
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load(
