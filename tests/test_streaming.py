@@ -20,7 +20,8 @@ from ecc.model.weights import save_model
 from ecc.stream import Header, StreamError
 
 ROOT = Path(__file__).parents[1]
-SECONDS = 10  # three chunks of the tiny model
+SECONDS = 20  # three chunks of the tiny model
+CHUNK = 131_072  # samples of one
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +64,13 @@ def encoded(codec: EccCodec, samples: np.ndarray, size: int, known: bool) -> byt
 
 
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("size", [1600, 65_536, 70_001, 10**6])
+@pytest.mark.parametrize("size", [1600, CHUNK, 140_001, 10**6])
 def test_the_bytes_are_those_of_the_whole(codec, samples, whole, size, known):
     assert encoded(codec, samples, size, known) == whole
 
 
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("length", [0, 1, 65_535, 65_536, 65_537, 2 * 65_536 + 500])
+@pytest.mark.parametrize("length", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 500])
 def test_lengths_around_those_of_chunks(codec, samples, length, known):
     part = samples[:length]
     stream = encoded(codec, part, 30_000, known)
@@ -79,7 +80,7 @@ def test_lengths_around_those_of_chunks(codec, samples, length, known):
         assert reader.samples == length and len(reader.read()) == 0
 
 
-@pytest.mark.parametrize("size", [3000, 65_536, 10**6])
+@pytest.mark.parametrize("size", [3000, CHUNK, 10**6])
 def test_the_samples_are_those_of_the_whole(codec, whole, size):
     with ecc.open(io.BytesIO(whole), model=codec) as reader:
         parts: list[np.ndarray] = []
@@ -125,7 +126,7 @@ def test_a_chunk_is_written_before_the_next_has_come(codec, samples, whole):
             writer.write(block)
             sizes.append(len(file.getvalue()))
     first = next(at for at, size in enumerate(sizes) if size > sizes[0])
-    assert 65_536 < 1000 * (first + 1) < 65_536 + 3000
+    assert CHUNK < 1000 * (first + 1) < CHUNK + 16 * 128 + 1000
     assert len(set(sizes)) == 4 and sizes[-1] == len(whole)
 
 
@@ -144,8 +145,8 @@ def test_a_chunk_is_read_before_the_one_behind_the_next_is_there(codec, whole):
     with ecc.open(file, model=codec) as reader:
         header = file.taken
         assert header < 12
-        first = reader.read(65_536)
-        assert file.taken < 0.8 * len(whole)
+        first = reader.read(CHUNK)
+        assert file.taken < len(whole)
         rest = reader.read()
     assert file.taken == len(whole)
     np.testing.assert_array_equal(np.concatenate([first, rest]), codec.decode(whole))
@@ -246,7 +247,7 @@ def test_damage_raises_what_decoding_the_whole_raises(codec, whole):
         with pytest.raises(StreamError) as at_once:
             codec.decode(stream)
         with (
-            pytest.raises(StreamError) as piecewise,
+            pytest.raises(StreamError) as later,
             ecc.open(io.BytesIO(stream), model=codec) as r,
         ):
             r.read()
@@ -257,6 +258,6 @@ def test_damage_raises_what_decoding_the_whole_raises(codec, whole):
 def test_what_lies_before_damage_is_given(codec, whole):
     cut = io.BytesIO(whole[:-1])
     with ecc.open(cut, model=codec) as reader:
-        np.testing.assert_array_equal(reader.read(65_536), codec.decode(whole)[:65_536])
+        np.testing.assert_array_equal(reader.read(CHUNK), codec.decode(whole)[:CHUNK])
         with pytest.raises(StreamError, match="cut short in chunk 3 of 3"):
             reader.read()

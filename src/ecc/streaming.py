@@ -165,7 +165,7 @@ class Writer(_File):
             raise ValueError("the samples hold NaN or infinite values")
         if self._closed:
             raise ValueError("the file is closed")
-        if self._encoding:
+        if self._encoding is not None:
             self._encoding.take(x.clip(-1, 1))
         else:
             self._held.write(x.clip(-1, 1).tobytes())
@@ -181,7 +181,7 @@ class Writer(_File):
             return
         self._closed = True
         with self._stack:  # an error leaves no file
-            if not self._encoding:
+            if self._encoding is None:
                 self._encoding = _Encoding(self._file, self.codec, self.samples)
                 self._held.seek(0)
                 while data := self._held.read(4 * BLOCK):
