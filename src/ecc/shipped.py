@@ -34,8 +34,8 @@ class Shipped(NamedTuple):
 def shipped() -> dict[str, Shipped]:
     """The models by name."""
     lines = resources.files("ecc").joinpath("shipped.csv").read_text("utf-8").splitlines()
-    models = (Shipped(**{**row, "bytes": int(row["bytes"])}) for row in csv.DictReader(lines))
-    return {model.name: model for model in models}
+    rows = (Shipped(name, int(size), *rest) for name, size, *rest in csv.reader(lines[1:]))
+    return {row.name: row for row in rows}
 
 
 def fetched_folder() -> Path:
