@@ -78,8 +78,10 @@ def test_hashes_are_those_of_the_files_that_come_with_a_clone(name):
 
 def test_the_model_card_is_of_the_same_models():
     block = re.search(r"<!-- begin: models -->\n(.*?)<!-- end", card(), re.DOTALL)[1]
-    rows = re.findall(r"^\| `([\w-]+)` +\|[^|]*\| ([\d.]+) MB", block, re.MULTILINE)
-    assert dict(rows) == {name: f"{row.bytes / 1e6:.1f}" for name, row in shipped().items()}
+    row = r"^\| `([\w-]+)` +\| `([0-9a-f]{6})` +\|[^|]*\| ([\d.]+) MB"
+    found = set(re.findall(row, block, re.MULTILINE))
+    rows = shipped().values()
+    assert found == {(row.name, row.sha256[:6], f"{row.bytes / 1e6:.1f}") for row in rows}
     first = re.findall(r"^\| `([\w-]+)` \|", card().partition("## Use")[0], re.MULTILINE)
     assert sorted(first) == sorted(shipped())
 
@@ -184,4 +186,5 @@ def test_a_folder_of_models_comes_before_fetched_ones(table, model, tmp_path, fe
     put(tmp_path / "own", "ecc.safetensors", model)
     monkeypatch.setattr("ecc.model.files.data_folder", lambda *names: tmp_path / "own")
     assert ecc.load().trained.path == tmp_path / "own/ecc.safetensors"
-    assert module.folders() == [tmp_path / "own", fetched]
+    assert module.folders() == [tmp_path / "own", module.BROUGHT, fetched]
+    assert module.folders(tmp_path) == [tmp_path]

@@ -62,7 +62,7 @@ def load(
         level: quality level to encode with, 0 the lowest rate; the highest if None.
         skip: entropy-skip threshold to encode with; that of the training if None.
         models: folder of trained models; if None, $ECC_MODELS, or data/models, here or in the
-            checkout that this package is part of, or what the wheel brought; and then those that
+            checkout that this package is part of; then what the wheel brought; then what
             `ecc models fetch` put among the user's data.
 
     Raises:

@@ -350,7 +350,7 @@ def fetch_models(
     from ecc.shipped import fetch, fetched_folder, with_bases
 
     if source is None:
-        _fail("give --from DIR|URL, or set $ECC_MODELS_FROM: the project's page names an address")
+        _fail("give --from DIR|URL, or set $ECC_MODELS_FROM")
     try:
         for model in with_bases(names or [DEFAULT]):
             path = fetch(model, source, models or context.obj or fetched_folder())

@@ -13,6 +13,7 @@ from ecc.files import ChecksumError, atomic_path, sha256_of
 from ecc.model.files import DEFAULT, ModelError, models_folder
 
 What = TypeVar("What")
+BROUGHT = Path(__file__).parent / "models"  # by a wheel
 
 
 class Shipped(NamedTuple):
@@ -39,8 +40,8 @@ def shipped() -> dict[str, Shipped]:
 
 
 def fetched_folder() -> Path:
-    """Where models are fetched to, and looked for behind `ecc.model.files.models_folder`:
-    $ECC_MODELS, or else ecc/models among the user's data ($XDG_DATA_HOME, ~/.local/share)."""
+    """Where models are fetched to: $ECC_MODELS, or else ecc/models among the user's data
+    ($XDG_DATA_HOME, ~/.local/share)."""
     if folder := os.environ.get("ECC_MODELS"):
         return Path(folder)
     home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
@@ -49,7 +50,7 @@ def fetched_folder() -> Path:
 
 def folders(folder: Path | None = None) -> list[Path]:
     """Where models are looked for, in this order: `folder` alone if it is given."""
-    return [folder] if folder else list(dict.fromkeys([models_folder(), fetched_folder()]))
+    return [folder] if folder else list(dict.fromkeys([models_folder(), BROUGHT, fetched_folder()]))
 
 
 def find(search: Callable[[What, Path], Path], what: What, folder: Path | None = None) -> Path:

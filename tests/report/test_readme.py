@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -103,9 +104,10 @@ def test_models_are_told_by_their_files_and_logs(tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps(log))
     trained = Trained(tmp_path / "m.safetensors", tmp_path / "metrics.json", step_seconds=12.0)
     (row,) = cells(model_table({"small": trained}))
-    assert row == ["`small`", "17", "0.0 MB", "3,000", "10.0 h", "2 min", "0.5000"]
+    assert re.fullmatch("`[0-9a-f]{6}`", row[1])
+    assert row[2:] == ["17", "0.0 MB", "3,000", "10.0 h", "2 min", "0.5000"]
     (row,) = cells(model_table({"grown": trained._replace(before=[6000, 300])}))
-    assert row[3:6] == ["6,000 + 300 + 3,000", "31.0 h", "2 min"]
+    assert row[4:7] == ["6,000 + 300 + 3,000", "31.0 h", "2 min"]
 
 
 def test_trials_are_compared_with_the_base_before_them(tmp_path):

@@ -14,10 +14,12 @@ import pandas as pd
 from safetensors import safe_open
 
 from ecc.evaluate.metrics import METRICS
+from ecc.files import sha256_of
 from ecc.report.bd_rate import bd_rate, pareto
 from ecc.report.config import Report
 from ecc.report.markdown import markdown
 from ecc.report.render import average_pivot, pair_averages, summary_table
+from ecc.stream import ID_BYTES
 from ecc.tables import read_table
 
 _BLOCK = re.compile(
@@ -81,7 +83,8 @@ class Trained(NamedTuple):
 
 
 def model_table(models: Mapping[str, Trained]) -> str:
-    """A row for each of `models`: what is in its file, and what its training took."""
+    """A row for each of `models`: the id that streams name it by, what is in its file, and what its
+    training took."""
     rows = []
     for name, model in models.items():
         log = json.loads(model.log.read_text(encoding="utf-8"))
@@ -93,6 +96,7 @@ def model_table(models: Mapping[str, Trained]) -> str:
         rows.append(
             {
                 "model": f"`{name}`",
+                "id": f"`{sha256_of(model.weights)[: 2 * ID_BYTES]}`",
                 "parameters": f"{sum(map(math.prod, halves)):,}",
                 "file": f"{model.weights.stat().st_size / 1e6:.1f} MB",
                 "steps": " + ".join(f"{number:,}" for number in steps),
