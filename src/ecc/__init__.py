@@ -37,14 +37,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ecc.codecs.ecc import EccCodec
     from ecc.streaming import open as open
+else:
 
-
-def __getattr__(name: str) -> object:
-    if name == "open":  # imported when asked for, as all that codes is
+    def __getattr__(name: str) -> object:
+        """`open`, imported when it is asked for: it imports NumPy and all that codes."""
+        if name != "open":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from ecc import streaming
 
         return streaming.open
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load(

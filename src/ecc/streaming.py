@@ -208,7 +208,11 @@ class _Encoding:
         self._pieces = (
             pack_chunk(header, number, payload) for number, (payload, _) in enumerate(coded)
         )
-        file.write(header)
+        self._put(header)
+
+    def _put(self, piece: bytes) -> None:
+        self._file.write(piece)
+        self._file.flush()  # somebody may listen
 
     def _needs(self, layout: Iterator[int], step: int) -> Iterator[tuple[int, int]]:
         """Of each chunk the first sample that it takes, and the one behind the last."""
@@ -234,7 +238,7 @@ class _Encoding:
             first, _ = self._next
             self._kept = [np.concatenate(self._kept)[first - self._start :]]
             self._start = first
-            self._file.write(next(self._pieces))
+            self._put(next(self._pieces))
             self._next = next(self._needed, None)
 
     def finish(self) -> None:
