@@ -75,7 +75,7 @@ def check_tag(root: Path) -> None:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", root, *arguments]
+    command = ["git", "-C", str(root), *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 

@@ -24,8 +24,9 @@ TABLE = Path("src/ecc/shipped.csv")
 def main() -> None:
     """One row for each model of params.yaml."""
     study = params.load()
-    models = {**study.models, **study.token_models}
-    paths = {n: Path(f"data/models/{m.variant}/{n}.safetensors") for n, m in models.items()}
+    variants = {name: model.variant for name, model in study.models.items()}
+    variants |= {name: model.variant for name, model in study.token_models.items()}
+    paths = {name: Path(f"data/models/{v}/{name}.safetensors") for name, v in variants.items()}
     if missing := [path for path in paths.values() if not path.exists()]:
         sys.exit(f"shipped: {missing[0]} is not there; `dvc pull data/models` brings it")
     rows = [_row(name, path) for name, path in paths.items()]
