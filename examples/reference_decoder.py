@@ -2,9 +2,8 @@
 
     python examples/reference_decoder.py speech.ecc speech.wav MODEL.safetensors...
 
-This is that page as a program: its parts have the headings of the page and stand in its order. It
-shares no code with the package and is written to be read and translated; `ecc decode` is faster,
-and can go on behind damage. `tests/test_reference.py` holds both to the same symbols and samples.
+It is that page as a program, under the same headings, shares no code with the package, and is
+written to be read. `tests/test_reference.py` holds it and `ecc decode` to the same samples.
 """
 
 import hashlib
@@ -14,14 +13,13 @@ import wave
 import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
-from functools import cache, reduce
+from functools import cache
 from math import isqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-ALL_FRAMES = slice(0, None, 1)
 Array = np.ndarray
 Weights = dict[str, Array]  # arrays of a model file by name
 Table = Sequence[int]  # cumulative frequencies, from 0 to 2^24
@@ -32,8 +30,6 @@ class FormatError(ValueError):
 
 
 class Model(NamedTuple):
-    """What decoding takes of a model file."""
-
     config: dict[str, Any]
     base: str  # SHA-256 of the file with the arrays that this one has not, or ""
     arrays: Weights
@@ -51,22 +47,17 @@ class Latent(NamedTuple):
 # --- Header
 def read_varint(data: bytes, at: int, most: int) -> tuple[int, int]:
     """The varint at byte `at`, which may be `most`, and where the next field begins."""
-    value = 0
-    for number, byte in enumerate(data[at : at + 6]):
-        value |= (byte & 0x7F) << (7 * number)
-        if byte < 0x80:
-            if (byte == 0 and number > 0) or value > most:
-                break
-            return value, at + number + 1
-    raise FormatError("cut short, or a length that cannot be")
+    size = next((n for n, byte in enumerate(data[at : at + 6], 1) if byte < 0x80), 0)
+    value = sum((byte & 0x7F) << (7 * n) for n, byte in enumerate(data[at : at + size]))
+    if size == 0 or value > most or (size > 1 and data[at + size - 1] == 0):
+        raise FormatError("cut short, or a length that cannot be")
+    return value, at + size
 
 
 def read_header(data: bytes) -> tuple[int, int, bytes, int, int]:
     """Entropy-skip threshold, level, model, samples, and the number of bytes of the header."""
-    if len(data) < 8 or data[:2] != b"\xec\xc1":
-        raise FormatError("not an .ecc stream of version 1, or cut short in the header")
-    if data[2] >> 4 != 0:
-        raise FormatError("not at 16 kHz, at which all models work")
+    if len(data) < 8 or data[:2] != b"\xec\xc1" or data[2] >> 4 != 0:
+        raise FormatError("not an .ecc stream of version 1 at 16 kHz, or cut short in the header")
     samples, at = read_varint(data, 7, 2**40)
     return data[2] & 0xF, data[3], data[4:7], samples, at
 
@@ -80,8 +71,7 @@ def read_chunks(data: bytes, at: int, frames: int) -> list[tuple[int, bytes, byt
         size, start = read_varint(data, at, 2**24)
         end = start + 1 + size
         payload = data[start + 1 : end]
-        checksum = zlib.crc32(place + data[at:start] + payload) % 256
-        if end > len(data) or data[start] != checksum:
+        if end > len(data) or data[start] != zlib.crc32(place + data[at:start] + payload) % 256:
             raise FormatError(f"cut short or damaged in chunk {number + 1}")
         chunks.append((min(1024, frames - first), place, payload))
         at = end
@@ -99,9 +89,8 @@ def read_model(data: bytes) -> Model:
         entries, arrays = json.loads(data[8:start]), {}
         header = json.loads(entries.pop("__metadata__")["ecc"])
         for name, entry in entries.items():
-            first, last = (start + offset for offset in entry["data_offsets"])
-            flat = np.frombuffer(data[first:last], types[entry["dtype"]])
-            arrays[name] = flat.reshape(entry["shape"])
+            a, b = (start + offset for offset in entry["data_offsets"])
+            arrays[name] = np.frombuffer(data[a:b], types[entry["dtype"]]).reshape(entry["shape"])
     except (ValueError, KeyError):
         raise FormatError("not a model file, or damaged") from None
     config = header["config"]
@@ -133,9 +122,8 @@ def cumulative(frequencies: Array) -> list[int]:
 def read_tables(w: Weights, name: str) -> list[tuple[Table, int]]:
     """The tables of one kind of symbol, each with the symbol that its first entry means."""
     cdfs, lengths = w[f"{name}._quantized_cdf"], w[f"{name}._cdf_length"]
-    first = w[f"{name}._offset"].astype(np.int64)
-    if f"{name}.quantiles" in w:
-        first = first + w[f"{name}.quantiles"][:, 0, 1].astype(np.int64)
+    medians = w.get(f"{name}.quantiles", np.zeros((1, 1, 3)))[:, 0, 1]
+    first = w[f"{name}._offset"] + medians.astype(int)
     tables = (cumulative(np.diff(cdf[:n])) for cdf, n in zip(cdfs, lengths, strict=True))
     return list(zip(tables, first.tolist(), strict=True))
 
@@ -179,7 +167,7 @@ def fixed(x: Array) -> Array:
     return np.clip(np.rint(x.astype(np.float64) * 2**10) / 2**10, -(2**15), 2**15)
 
 
-def linear(w: Weights, name: str, x: Array, frames: slice = ALL_FRAMES) -> Array:
+def linear(w: Weights, name: str, x: Array, frames: slice = slice(None)) -> Array:
     """A map of each frame and its neighbours, zeros beyond the ends: [T, inputs] -> [T', outputs],
     those of `frames`. How many neighbours follows from the weights [outputs, taps * inputs]."""
     weight, bias = w[f"{name}.weight"].astype(np.float64), w[f"{name}.bias"].astype(np.float64)
@@ -195,8 +183,7 @@ def fixed_attention(w: Weights, name: str, x: Array) -> Array:
     q, k, v = q.clip(0, 2**4), k.clip(0, 2**4), v.clip(-(2**8), 2**8)
     state, key = fixed(k.swapaxes(1, 2) @ v / len(x)), fixed(k.sum(axis=1, keepdims=True) / len(x))
     attended = fixed(q @ state / ((q * key).sum(axis=2, keepdims=True) + 2**-10))
-    joined = attended.swapaxes(0, 1).reshape(x.shape)
-    return fixed(x + fixed(linear(w, f"{name}.out", joined)))
+    return fixed(x + fixed(linear(w, f"{name}.out", attended.swapaxes(0, 1).reshape(x.shape))))
 
 
 # --- The hyperprior
@@ -207,8 +194,8 @@ def hyperprior(model: Model, level: int, frames: int, stack: Stack) -> tuple[Arr
     if not config["hyperprior"]:
         return np.zeros((0, 0), np.int64), psi
     rows, channels = frames // config["z_stride"], config["z_channels"]
-    indexes = np.tile(level * channels + np.arange(channels), rows)
-    z = stack.group(read_tables(w, "entropy.bottleneck"), indexes).reshape(rows, channels)
+    tables, indexes = read_tables(w, "entropy.bottleneck"), np.arange(channels) + level * channels
+    z = stack.group(tables, np.tile(indexes, rows)).reshape(rows, channels)
     told = fixed(w["entropy.z_level.weight"][level])
     hidden = (fixed(linear(w, "entropy.h_s_in", z)) + told).clip(0)
     for number in range(config["attention"]):
@@ -264,26 +251,25 @@ def decode_tokens(model: Model, level: int, frames: int, stack: Stack) -> Latent
     for stage in range(config["stages"][level]):
         codebook = fixed(w["entropy.codebooks"][stage])
         own, known = np.zeros_like(y_hat), np.zeros((frames, 1))
-        for group in frame_groups(3) if config["tokens"] else [ALL_FRAMES]:
+        for group in frame_groups(3) if config["tokens"] else [slice(None)]:
+            seen = np.hstack([y_hat, own, known])
             tables: list[Table] = [even] * len(range(frames)[group])
-            if config["tokens"] and tables:
-                seen = np.hstack([y_hat, own, known])
-                tables = token_tables(w, stage, level, seen, group, codebook)
+            if config["tokens"]:
+                tables = token_tables(w, stage, level, seen, group)
             tokens[group, stage] = [stack.symbol(table) for table in tables]
             own[group], known[group] = codebook[tokens[group, stage]], 1
         y_hat = fixed(y_hat + own)
     return Latent(np.zeros((0, 0), int), np.zeros_like(tokens), tokens, y_hat)
 
 
-def token_tables(
-    w: Weights, stage: int, level: int, seen: Array, group: slice, codebook: Array
-) -> list[Table]:
+def token_tables(w: Weights, stage: int, level: int, seen: Array, group: slice) -> list[Table]:
     """The table of each token of a group, by the model of the tokens."""
     name = "entropy.tokens"
     told = fixed(w[f"{name}.stage.weight"][stage]) + fixed(w[f"{name}.level.weight"][level])
     hidden = fixed(fixed(linear(w, f"{name}.window", seen, group)) + told).clip(0)
     hidden = fixed(linear(w, f"{name}.inner", hidden)).clip(0)
     hidden = fixed(linear(w, f"{name}.heads.{stage}", hidden)).clip(-(2**8), 2**8)
+    codebook = fixed(w["entropy.codebooks"][stage])
     length = fixed(np.square(codebook).mean(axis=1, keepdims=True))
     log_odds = hidden @ np.hstack([codebook, length]).T + fixed(w[f"{name}.bias.weight"][stage])
     steps = (fixed(log_odds) * 2**10).astype(int)
@@ -295,8 +281,10 @@ def token_tables(
 @cache
 def powers_of_two() -> Array:
     """floor(2^(30 + i / 1024)) for i below 1024: ten square roots of integers, rounded down."""
-    powers = (2 ** (30 * 1024 + i) for i in range(1024))
-    return np.array([reduce(lambda power, _: isqrt(power), range(10), p) for p in powers])
+    powers = [2 ** (30 * 1024 + i) for i in range(1024)]
+    for _ in range(10):
+        powers = [isqrt(power) for power in powers]
+    return np.array(powers)
 
 
 # --- From ŷ to samples
@@ -396,7 +384,7 @@ def decode(stream: bytes, model: Model) -> Array:
 
 def main(source: str, target: str, *models: str) -> None:
     try:
-        stream, contents = Path(source).read_bytes(), [Path(name).read_bytes() for name in models]
+        stream, contents = Path(source).read_bytes(), (Path(name).read_bytes() for name in models)
         files = {hashlib.sha256(data).hexdigest(): data for data in contents}
         samples = decode(stream, choose_model(files, read_header(stream)[2].hex()))
     except (FormatError, OSError) as error:
