@@ -13,6 +13,7 @@ import hashlib
 import json
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from ecc.files import atomic_path
 from ecc.model.config import CHUNK_FRAMES, MAX_SKIP
 from ecc.model.files import DEFAULT, ModelError, find_model
 from ecc.model.fixed_point import STEP
-from ecc.stream import ID_BYTES, VERSION, Header, pack_chunk, unpack_chunks
+from ecc.stream import ID_BYTES, VERSION, Header, covered, pack_chunk, unpack_chunks
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIES = (ROOT / "docs/format.md", ROOT / "examples/reference_decoder.py")
@@ -116,10 +117,10 @@ def coded(codec: EccCodec, recordings: Signals) -> Iterator[tuple[str, bytes]]:
         for level in range(levels):
             yield f"{name}-{level}", encode(codec, samples, level)
     if not codec.codec.config.rvq.stages:
-        for skip in (0, MAX_SKIP):
+        for skip, level in ((0, 0), (MAX_SKIP, levels - 1)):
             other = copy.copy(codec)
             other.skip = skip
-            yield f"skip-{skip}", encode(other, speech, middle)
+            yield f"skip-{skip}", encode(other, speech, level)
 
 
 def encode(codec: EccCodec, samples: NDArray[np.float32], level: int) -> bytes:
@@ -152,17 +153,25 @@ def refused(codec: EccCodec, whole: bytes, chunks: bytes) -> dict[str, bytes]:
         """One chunk with a right checksum, whatever it holds."""
         return start + pack_chunk(start, 0, payload)
 
-    length, other = start[4 + ID_BYTES :], replace(header, samples=header.samples - 1)
-    spelt = start[: 4 + ID_BYTES] + length[:-1] + bytes([length[-1] | 0x80, 0])
+    def spelt(varint: bytes) -> bytes:
+        """The same number in one byte more than it takes."""
+        return varint[:-1] + bytes([varint[-1] | 0x80, 0])
+
+    other = replace(header, samples=header.samples - 1).pack()
+    length = spelt(whole[first : len(whole) - len(payload) - 1])
+    checksum = zlib.crc32(covered(start, 0) + length + payload) & 0xFF
     return {
         "version": whole[:1] + b"\xc2" + whole[2:],
         "sample-rate": sealed(replace(header, sample_rate=8000).pack(), payload),
         "sample-rate-code": whole[:2] + b"\xf5" + whole[3:],
         "level": sealed(replace(header, level=255).pack(), payload),
         "another-model": sealed(replace(header, model_id=bytes(ID_BYTES)).pack(), payload),
-        "another-length": other.pack() + whole[first:],
-        "another-length-with-its-checksum": sealed(other.pack(), payload),
-        "a-length-spelt-in-more-bytes": sealed(spelt, payload),
+        "fewer-samples": other + whole[first:],
+        "fewer-samples-with-their-checksum": sealed(other, payload),
+        "samples-in-more-bytes": sealed(
+            start[: 4 + ID_BYTES] + spelt(start[4 + ID_BYTES :]), payload
+        ),
+        "length-in-more-bytes": start + length + bytes([checksum]) + payload,
         "cut-in-the-header": whole[: first - 1],
         "cut-behind-the-header": start,
         "cut-in-a-chunk": whole[:-1],
