@@ -9,16 +9,12 @@ from typing import Any
 import pytest
 
 # What may still be missing: the processor, system or browser that a test is about,
-<<<<<<< HEAD
-EXCUSES = ["no instruction sets to cap", "ru_maxrss is in KiB on Linux", "no browser: "]
-# the package that runs the codecs of others, which the study does without, and their weights,
-EXCUSES += [r"ecc-speech\[peers\]", "run hf download"]
-=======
 EXCUSES = [
     *("no instruction sets to cap", "ru_maxrss is in KiB on Linux"),
     *("no browser: ", r"no Python 3\.\d+ here"),
 ]
->>>>>>> e655e5e (What codes runs on Python 3.11 to 3.13: a test codes the golden streams with each that is there, with the newest packages that are allowed)
+# The package that runs the codecs of others, which the study does without, and their weights,
+EXCUSES += [r"ecc-speech\[peers\]", "run hf download"]
 if not os.environ.get("ECC_MIRROR"):
     # and public files that neither a package nor this repository brings.
     EXCUSES += ["ECC_MIRROR", r"run python \S*fetch_lyra"]
