@@ -387,11 +387,11 @@ def main(source: str, target: str, *models: str) -> None:
         stream, contents = Path(source).read_bytes(), (Path(name).read_bytes() for name in models)
         files = {hashlib.sha256(data).hexdigest(): data for data in contents}
         samples = decode(stream, choose_model(files, read_header(stream)[2].hex()))
+        with wave.open(target, "wb") as file:
+            file.setparams((1, 2, 16000, 0, "NONE", ""))
+            file.writeframes(samples.tobytes())
     except (FormatError, OSError) as error:
         sys.exit(f"reference_decoder: {source}: {error}")
-    with wave.open(target, "wb") as file:
-        file.setparams((1, 2, 16000, 0, "NONE", ""))
-        file.writeframes(samples.tobytes())
 
 
 if __name__ == "__main__":

@@ -51,9 +51,13 @@ def main(
     try:
         paths = [find_model(name) for name in model or [DEFAULT]]
         codecs = [EccCodec(path) for path in paths]
-        recordings = {path.stem: audio.read(path) for path in speech or []}
+        recordings = {f"recording-{path.stem}": audio.read(path) for path in speech or []}
     except (ModelError, audio.AudioError, OSError) as error:
         sys.exit(f"vectors: {error}")
+    if len(recordings) < len(speech or []) or len({one.trained.name for one in codecs}) < len(
+        codecs
+    ):
+        sys.exit("vectors: two recordings, or two models, have the same name")
     check_whole(codecs)
     files = {path.name: path.read_bytes() for path in COPIES}
     models: dict[str, object] = {}
@@ -200,4 +204,7 @@ def sha256(data: bytes) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except OSError as error:
+        sys.exit(f"vectors: {error}")

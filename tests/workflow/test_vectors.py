@@ -48,7 +48,15 @@ def test_the_reference_decoder_finds_what_it_says(archive, models):
         for path, (name, said) in zip(models, index["models"].items(), strict=True):
             model, codec = reference.choose_model(by_hash, said["sha256"]), EccCodec(path)
             kinds = {case.rpartition("-")[0] or case for case in said["streams"]}
-            assert kinds >= {"speech", "voice", "none", "one", "silence", "noise", "chunks"}
+            assert kinds >= {
+                "speech",
+                "recording-voice",
+                "none",
+                "one",
+                "silence",
+                "noise",
+                "chunks",
+            }
             assert ("skip" in kinds) == (name == "golden")
             for case, hashes in said["streams"].items():
                 stream = files.read(f"{name}/{case}.ecc")
@@ -99,4 +107,6 @@ def test_what_is_missing_is_said_in_one_line(models, tmp_path):
         vectors.main(tmp_path / "a.zip", [str(models[2])])
     with pytest.raises(SystemExit, match=r"vectors: .*no such model file"):
         vectors.main(tmp_path / "a.zip", [str(tmp_path / "none.safetensors")])
+    with pytest.raises(SystemExit, match=r"vectors: .* have the same name"):
+        vectors.main(tmp_path / "a.zip", [str(models[0]), str(models[0])])
     assert not list(tmp_path.iterdir())
