@@ -34,7 +34,7 @@ from ecc.tables import Row, read_table, records
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
-UTTERANCES = 24
+UTTERANCES = 8
 """Of each test set that are taken apart."""
 THRESHOLDS = range(13)
 """Thresholds of entropy skip that are tried."""
