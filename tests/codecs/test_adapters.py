@@ -42,6 +42,8 @@ NOMINAL = {
     ("speex-nb", "q5"): 11.0,
     ("narrowband", "pcm"): 128.0,
 }
+# Samples at the end that are not given back: at this rate Codec2 is later than by its last frame.
+MISSING = {("codec2", "2400"): 128}
 
 
 def nominal_kbps(name, point):
@@ -80,7 +82,8 @@ def test_round_trip(name, point, pair, voice):
     # All of the signal is there, behind a delay within the range in which it is looked for.
     delay = estimate_delay([(samples, decoded)])
     assert -16 < delay < 640
-    assert len(samples) + max(0, delay) <= len(decoded) <= len(samples) + delay + 3 * 960
+    least = len(samples) + max(0, delay) - MISSING.get((name, point), 0)
+    assert least <= len(decoded) <= len(samples) + delay + 3 * 960
 
 
 def test_the_examples_of_the_docs_are_not_held_to_what_ours_do():
