@@ -174,9 +174,10 @@ def decode(
     def load(model_id: bytes) -> "EccCodec":
         from ecc.codecs.ecc import EccCodec
         from ecc.model.files import ModelError
+        from ecc.shipped import find_for
 
         try:
-            return EccCodec(_model_of(model, model_id, models))
+            return EccCodec(find_for(model, model_id, models))
         except ModelError as error:
             raise _Failure(str(error)) from None
 
@@ -238,9 +239,10 @@ def inspect(
 
     from ecc.codecs.ecc import EccCodec
     from ecc.model.files import ModelError
+    from ecc.shipped import find_for
 
     try:
-        codec = EccCodec(_model_of(model, header.model_id, models))
+        codec = EccCodec(find_for(model, header.model_id, models))
     except ModelError as error:
         _fail(f"{name}: {error}; it is needed to tell where the bytes went")
     entropy, bits = codec.codec.entropy, {"z": 0.0}
@@ -416,16 +418,6 @@ def _fail(message: str) -> NoReturn:
 
 def _say(message: str) -> None:
     print(f"ecc: {message}", file=sys.stderr)
-
-
-def _model_of(model: str | None, model_id: bytes, models: Path | None) -> Path:
-    """The file of the model that is named, or else of the one that a stream names by its id."""
-    from ecc.model.files import find_model, find_model_by_id
-    from ecc.shipped import find
-
-    if model:
-        return find(find_model, model, models)
-    return find(find_model_by_id, model_id, models)
 
 
 def _name(path: str, direction: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from ecc.files import ChecksumError, atomic_path, sha256_of
-from ecc.model.files import DEFAULT, ModelError, models_folder
+from ecc.model.files import DEFAULT, ModelError, find_model, find_model_by_id, models_folder
 
 What = TypeVar("What")
 BROUGHT = Path(__file__).parent / "models"  # by a wheel
@@ -67,6 +67,17 @@ def find(search: Callable[[What, Path], Path], what: What, folder: Path | None =
             problems.append(str(error))
     hint = f"; `ecc models fetch {name}` brings it" if (name := _named(what)) else ""
     raise ModelError(problems[0] + hint)
+
+
+def find_for(model: str | None, model_id: bytes, folder: Path | None = None) -> Path:
+    """The file of the model that is named, or else of the one that a stream names by its id.
+
+    Raises:
+        ModelError: as of `find`.
+    """
+    if model:
+        return find(find_model, model, folder)
+    return find(find_model_by_id, model_id, folder)
 
 
 def _named(what: object) -> str | None:

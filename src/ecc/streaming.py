@@ -33,9 +33,9 @@ from numpy.typing import ArrayLike, NDArray
 from ecc.codecs.ecc import EccCodec
 from ecc.files import atomic_path
 from ecc.model.config import CONTEXT_FRAMES
-from ecc.model.files import find_model, find_model_by_id
+from ecc.model.files import find_model
 from ecc.model.rans import CodingError
-from ecc.shipped import find
+from ecc.shipped import find, find_for
 from ecc.stream import ID_BYTES, MAX_CHUNK_BYTES, Header, StreamError, covered, pack_chunk
 
 BLOCK = 2**18  # samples that are read back at a time
@@ -106,8 +106,7 @@ def open(
         start = _read(file, 4 + ID_BYTES) + _varint(file)
         header, _ = Header.unpack(start)
         if not isinstance(model, EccCodec):
-            found = find(find_model, model, folder) if model else None
-            model = EccCodec(found or find(find_model_by_id, header.model_id, folder))
+            model = EccCodec(find_for(model, header.model_id, folder))
         return Reader(file, model, header, stack.pop_all())
 
 
