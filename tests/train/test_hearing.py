@@ -7,7 +7,7 @@ from pesq import pesq
 
 from ecc.evaluate.metrics import METRICS
 from ecc.train.config import LossConfig
-from ecc.train.hearing import Loudness, Structure
+from ecc.train.hearing import Loudness, Naturalness, Structure
 from ecc.train.loss import Distortion
 
 
@@ -47,7 +47,18 @@ def test_structure_falls_as_visqol_does(pairs):
     assert scores == sorted(scores, reverse=True)
 
 
-@pytest.mark.parametrize("model", [Loudness(), Structure()])
+def test_naturalness_listens_with_the_network_of_dnsmos(pairs):
+    dnsmos = METRICS["dnsmos"].function
+    model = Naturalness()
+    for _, y in pairs:
+        window = np.tile(y, 3)  # what the metric listens to
+        score = model.responses(torch.from_numpy(window)[None])[-1].item()
+        assert score == pytest.approx(dnsmos(window, window), abs=0.1)
+    differences = [heard(model, pair) for pair in pairs]
+    assert differences == sorted(differences)
+
+
+@pytest.mark.parametrize("model", [Loudness(), Structure(), Naturalness()])
 def test_nothing_is_heard_of_equal_signals_and_gradients_are_numbers(pairs, model):
     x = torch.from_numpy(pairs[0][0])[None]
     assert model(x, x).item() < 1e-3
@@ -68,7 +79,7 @@ def test_they_are_part_of_the_distortion_where_they_have_a_weight(pairs):
     x, y = (torch.from_numpy(samples)[None] for samples in pairs[2])
     plain = Distortion(LossConfig())(x, y)
     assert "loudness" not in plain
-    parts = Distortion(LossConfig(loudness=0.2, structure=3.0))(x, y)
+    parts = Distortion(LossConfig(loudness=0.2, structure=3.0, naturalness=0.5))(x, y)
     assert parts["loudness"].item() == heard(Loudness(), pairs[2])
-    added = 0.2 * parts["loudness"] + 3 * parts["structure"]
+    added = 0.2 * parts["loudness"] + 3 * parts["structure"] + 0.5 * parts["naturalness"]
     assert parts["distortion"].item() == pytest.approx((plain["distortion"] + added).item())

@@ -194,6 +194,24 @@ def test_what_a_model_begins_as_is_trained_first_and_once(corpus, monkeypatch, s
     assert fitted == ["run"]
 
 
+def test_what_has_come_further_needs_nothing_of_what_came_before(corpus, monkeypatch):
+    second = begins(corpus, "second")
+    train(second)
+    assert second.begins_as is not None
+    second.begins_as.weights.unlink()
+    third = replace(
+        make_run(corpus, "third", steps=6), codec=second.codec, lmbda=second.lmbda, begins_as=second
+    )
+    train(third)  # begins as what is there, whatever that began as
+    assert not second.begins_as.weights.exists()
+    second.weights.unlink()
+    more = third.train.model_copy(update={"cycles": 2})
+    on = replace(third, train=more, start=third.weights, checkpoints=corpus / "none")
+    train(on)
+    assert load_model(third.weights).info["steps"] == 12
+    assert not second.weights.exists()
+
+
 def test_what_a_model_cannot_begin_as_is_not_trained(corpus):
     run = begins(corpus, "one")
     wide = run.codec.transform.model_copy(update={"hidden": 8})

@@ -36,6 +36,7 @@ class LossConfig(Config):
     power: Annotated[float, Field(gt=0, le=1)] = 0.3
     loudness: Annotated[float, Field(ge=0)] = 0.0  # disturbance as PESQ hears it
     structure: Annotated[float, Field(ge=0)] = 0.0  # dissimilarity as ViSQOL hears it
+    naturalness: Annotated[float, Field(ge=0)] = 0.0  # distance of what DNSMOS responds
 
     @model_validator(mode="after")
     def _as_many_mels_as_resolutions(self) -> Self:

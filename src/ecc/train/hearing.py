@@ -1,8 +1,9 @@
-"""What two models of hearing make of a difference, so that training can lessen it.
+"""What three models of hearing make of a difference, so that training can lessen it.
 
-Both are the metrics of the report with the parts left out that have no gradient or find delays
-(there are none here): `Loudness` is PESQ's, `Structure` is ViSQOL's. A codec that is trained on
-them does better by these two metrics than by others; the report says which are of neither kind.
+They are the metrics of the report with the parts left out that have no gradient or find delays
+(there are none here): `Loudness` is PESQ's, `Structure` is ViSQOL's, and `Naturalness` compares
+what the network of DNSMOS finds in both signals. A codec that is trained on them does better by
+these metrics than by others; the report says which are of neither kind.
 """
 
 import math
@@ -12,6 +13,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchaudio.functional import melscale_fbanks
 
 from ecc.speech import SAMPLE_RATE
 
@@ -160,6 +162,91 @@ class Structure(nn.Module):
     def _near(self, x: Tensor) -> Tensor:
         """Weighted means of three frames of three bands, [B, frames, bands]."""
         return F.conv2d(F.pad(x[:, None], (1, 1, 1, 1), mode="replicate"), self.kernel)[:, 0]
+
+
+class Naturalness(nn.Module):
+    """How differently the network of DNSMOS P.808 (Reddy et al., 2021) responds to two signals. It
+    has learnt from what listeners said of speech that they heard without a reference.
+
+    A deep feature loss (Germain, Chen and Koltun, "Speech denoising with deep feature losses",
+    2019): the L1 distance of the outputs of each hidden layer, as a share of the reference's,
+    averaged over the layers. The score that the network gives is no part of it.
+    """
+
+    n_fft, hop, mels = 321, 160, 120
+    pooled = (0, 1, 3)  # convolutions behind which the largest of four neighbours remains
+    window: Tensor
+    bands: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
+        # The bins of a transform of odd length are every other one of a grid up to 8 kHz.
+        bands = melscale_fbanks(
+            2 * (self.n_fft // 2) + 2,
+            0.0,
+            SAMPLE_RATE / 2,
+            self.mels,
+            SAMPLE_RATE,
+            "slaney",
+            "slaney",
+        )
+        self.register_buffer("bands", bands[::2], persistent=False)
+        weights = _dnsmos_weights()
+        kernels = sorted(name for name in weights if name.endswith("kernel:0"))
+        matrices = sorted(name for name in weights if "/MatMul/" in name)
+        self.convolutions, self.layers = len(kernels), len(kernels) + len(matrices)
+        for number, name in enumerate([*kernels, *matrices]):
+            bias = name.replace("kernel", "bias").replace("MatMul", "BiasAdd")
+            self.register_buffer(f"weight{number}", weights[name], persistent=False)
+            self.register_buffer(f"bias{number}", weights[bias], persistent=False)
+
+    def forward(self, x: Tensor, x_hat: Tensor) -> Tensor:
+        """Samples x, x_hat [B, T] -> [B], from 0."""
+        with torch.no_grad():
+            responses = self.responses(x)[:-1]
+        distances = [
+            (theirs - ours).abs().flatten(1).mean(dim=1)
+            / ours.flatten(1).mean(dim=1).clamp_min(1e-6)
+            for ours, theirs in zip(responses, self.responses(x_hat)[:-1], strict=True)
+        ]
+        return torch.stack(distances).mean(dim=0)
+
+    def responses(self, x: Tensor) -> list[Tensor]:
+        """Samples [B, T] -> the output of each layer, none below 0, and last the score [B, 1]."""
+        spectrum = torch.stft(
+            x, self.n_fft, self.hop, window=self.window, pad_mode="constant", return_complex=True
+        )
+        power = (spectrum.real**2 + spectrum.imag**2).transpose(1, 2) @ self.bands
+        level = 10 * power.clamp_min(1e-10).log10()
+        level = (level - level.amax((1, 2), keepdim=True)).clamp_min(-80)
+        h, outputs = ((level + 40) / 40)[:, None], []
+        for number in range(self.layers):
+            weight, bias = getattr(self, f"weight{number}"), getattr(self, f"bias{number}")
+            if number < self.convolutions:
+                h = F.relu(F.conv2d(h, weight, bias, padding=1))
+                outputs.append(h)
+                h = F.max_pool2d(h, 2) if number in self.pooled else h
+            if number == self.convolutions:
+                h = h.amax((2, 3))
+                outputs.append(h)
+            if number >= self.convolutions:
+                h = h @ weight + bias
+                h = F.relu(h) if number < self.layers - 1 else h
+                outputs.append(h)
+        return outputs
+
+
+def _dnsmos_weights() -> dict[str, Tensor]:
+    """Of the network in PyPI `speechmos`, by their names there."""
+    import onnx  # heavy, and for this alone
+
+    file = resources.files("speechmos") / "dnsmos_models" / "model_v8.onnx"
+    graph = onnx.load_from_string(file.read_bytes()).graph
+    return {
+        each.name: torch.from_numpy(onnx.numpy_helper.to_array(each).copy())
+        for each in graph.initializer
+    }
 
 
 def _power(x: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:

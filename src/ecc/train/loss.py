@@ -7,17 +7,17 @@ from torch import Tensor, nn
 
 from ecc.speech import SAMPLE_RATE
 from ecc.train.config import LossConfig
-from ecc.train.hearing import Loudness, Structure
+from ecc.train.hearing import Loudness, Naturalness, Structure
 
 
 class Distortion(nn.Module):
-    """Weighted sum of five distances, each averaged over the batch, and the first two over the
+    """Weighted sum of six distances, each averaged over the batch, and the first two over the
     resolutions:
 
     - L1 of log-mel spectra,
     - L1 of mel magnitudes to the power 0.3, close to loudness (Stevens' law),
     - L1 of complex spectra with magnitudes to the power 0.3, at the middle resolution: phase,
-    - what PESQ and ViSQOL hear (`ecc.train.hearing`), unless their weights are 0.
+    - what PESQ, ViSQOL and DNSMOS hear (`ecc.train.hearing`), unless their weights are 0.
     """
 
     def __init__(self, config: LossConfig) -> None:
@@ -34,6 +34,8 @@ class Distortion(nn.Module):
             self.hearing["loudness"] = Loudness()
         if config.structure:
             self.hearing["structure"] = Structure()
+        if config.naturalness:
+            self.hearing["naturalness"] = Naturalness()
 
     def forward(self, x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
         """Samples x, x_hat [B, T] -> the scalar `distortion` and its parts, for the log."""

@@ -108,8 +108,10 @@ def train(run: Run) -> None:
             the one before.
     """
     runs = [run]
-    while (smaller := runs[0].begins_as) is not None:
+    while run.start is None and (smaller := runs[0].begins_as) is not None:
         runs.insert(0, smaller)
+        if smaller.weights.exists():
+            break
     for smaller, larger in pairwise(runs):  # now, and not when the smaller one has been trained
         grow(ECC(larger.codec), ECC(smaller.codec))
     world = int(os.environ.get("WORLD_SIZE", 1))
@@ -160,7 +162,7 @@ class Trainer:
     def _build(self) -> ECC:
         """The codec as training starts from it."""
         codec = ECC(self.run.codec)
-        if self.run.begins_as is not None:
+        if self.run.begins_as is not None and self.run.start is None:
             grow(codec, load_model(self.run.begins_as.weights).codec.float())
         elif self.run.lmbda:
             codec.spread_levels(self.run.lmbda)
