@@ -15,6 +15,7 @@ from ecc.report.bd_rate import (
     bd_rate_table,
     equal_rate_table,
     matched_rate_table,
+    mean_rate,
     pair_table,
     pareto,
     pchip_integral,
@@ -244,6 +245,25 @@ def test_codecs_of_few_points_are_met_at_their_rates(make_scores):
     for end in ("low", "high"):
         assert table.loc["two", f"difference_{end}"].tolist() == pytest.approx([0.25, 0.5])
     assert table.loc["low", ["difference_low", "difference_high"]].isna().all(axis=None)
+    # ECC's two points make a straight line over log rate: a quarter of the way is sqrt(2) kbps.
+    needed = [100 * (2**0.5 / 2 - 1), 100 * (2 / 9 - 1), 100.0]  # `low` is worse than ECC can be
+    assert table["rate_difference"].tolist() == pytest.approx(needed)
+    for end in ("low", "high"):  # each speaker's offset moves both
+        assert table[f"rate_difference_{end}"].tolist() == pytest.approx(needed)
+
+
+def test_no_rate_is_given_for_a_quality_that_is_not_reached(make_scores):
+    scores = pd.concat(
+        [make_scores("ecc", [(1.0, 2.0), (4.0, 3.0)]), make_scores("demo", [(2.0, 3.5)])]
+    )
+    table = equal_rate_table(scores, ["ecc", "demo"], ["default"], METRICS, CONFIG)
+    assert table["difference"].notna().all()
+    assert table.filter(like="rate_difference").isna().all(axis=None)
+
+
+def test_rates_are_averaged_as_logarithms():
+    assert mean_rate([-50.0, 100.0]) == pytest.approx(0)
+    assert np.isnan(mean_rate([-50.0, np.nan]))
 
 
 def test_only_utterances_that_both_have_are_compared(make_scores):

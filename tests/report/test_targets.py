@@ -24,10 +24,14 @@ BD = pd.DataFrame(
     [("a", "pesq_wb", "ecc", "opus", -30.0), ("a", "visqol", "ecc", "opus", np.nan)],
     columns=["test_set", "metric", "codec", "anchor", "bd_rate"],
 )
+EQUAL = pd.DataFrame(
+    [("a", "pesq_wb", "ecc", "dac", 60.0), ("a", "pesq_wb", "ecc", "dac", -60.0)],
+    columns=["test_set", "metric", "codec", "anchor", "rate_difference"],
+)
 
 
 def found(target, test_sets=("a",)):
-    table = target_table([target], test_sets, RD, BD, KINDS)
+    table = target_table([target], test_sets, RD, BD, EQUAL, KINDS)
     return table.set_index(["test_set", "metric"])
 
 
@@ -35,6 +39,12 @@ def found(target, test_sets=("a",)):
 def test_a_rate_is_missed_by_percentage_points(goal, missed):
     table = found(RateTarget(codec="ecc", against="opus", bd_rate={"pesq_wb": goal}))
     assert table.loc["a", "pesq_wb"]["missed_by"] == missed
+
+
+def test_a_codec_of_few_points_is_met_at_their_qualities():
+    table = found(RateTarget(codec="ecc", against="dac", bd_rate={"pesq_wb": -30}))
+    assert table.loc["a", "pesq_wb"]["found"] == pytest.approx(-20)  # sqrt(1.6 · 0.4) = 0.8
+    assert table.loc["a", "pesq_wb"]["missed_by"] == pytest.approx(10)
 
 
 def test_a_rate_that_is_not_given_is_neither_met_nor_missed():

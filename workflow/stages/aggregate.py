@@ -50,7 +50,9 @@ def main() -> None:
     saved = bd_rate.join([tables["bd_rate"], tables["pairs"]])
     targets = [target for target in config.targets if target.codec in names]
     tables |= {
-        "targets": target_table(targets, test_sets, tables["rd"], saved, kinds),
+        "targets": target_table(
+            targets, test_sets, tables["rd"], saved, tables["equal_rate"], kinds
+        ),
         "runs": run_table(scores, Path("reports/runs"), test_sets, metrics, config),
         "codecs": codecs.drop(columns=["reason", "version"]),
         "machine/speed": speed_table(scores, codecs, test_sets),

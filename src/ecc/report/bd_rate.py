@@ -181,24 +181,37 @@ def quality_at(curve: Curve, kbps: Array, highest: Array) -> Array:
     brings nothing, and the quality is that of the last Pareto point.
     """
     x, y = curve
+    at = np.log(kbps)
+    quality = pchip(x, y, np.broadcast_to(at, (*x.shape[:-1], len(at))))
+    last = np.fmax.reduce(x, axis=-1, initial=-np.inf)[..., None]
+    best = np.fmax.reduce(y, axis=-1, initial=-np.inf)[..., None]
+    beyond = (at > last) & (kbps <= np.asarray(highest)[..., None]) & (x.shape[-1] >= 2)
+    return np.where(beyond, best, quality)
+
+
+def pchip(x: Array, y: Array, at: Array) -> Array:
+    """The PCHIP interpolant of each row at `at` [..., n], NaN outside the points.
+
+    Rows of `x` and `y` [..., points] are as in `pchip_slopes`; one of fewer than two points gives
+    NaN.
+    """
     if x.shape[-1] < 2:
-        return np.full((*x.shape[:-1], len(kbps)), np.nan)
-    at, slopes = np.log(kbps), pchip_slopes(x, y)
+        return np.full(at.shape, np.nan)
+    slopes = pchip_slopes(x, y)
     last = np.isfinite(x).sum(axis=-1, keepdims=True) - 1
-    start = (x[..., None, :] <= at[:, None]).sum(axis=-1) - 1
+    start = (x[..., None, :] <= at[..., None]).sum(axis=-1) - 1
     start = np.clip(start, 0, np.maximum(last - 1, 0))
     (x0, x1), (y0, y1), (slope0, slope1) = (
         [np.take_along_axis(values, start + side, -1) for side in (0, 1)]
         for values in (x, y, slopes)
     )
     step, t = x1 - x0, (at - x0) / (x1 - x0)
-    quality = (
+    values = (
         y0 * (1 + 2 * t) * (1 - t) ** 2
         + y1 * t**2 * (3 - 2 * t)
         + step * (slope0 * t * (1 - t) ** 2 - slope1 * t**2 * (1 - t))
     )
-    beyond = (t > 1) & (kbps <= np.asarray(highest)[..., None])
-    return np.where(beyond, y1, np.where((t >= 0) & (t <= 1), quality, np.nan))
+    return np.where((t >= 0) & (t <= 1), values, np.nan)
 
 
 def bd_rate_table(
@@ -327,12 +340,15 @@ def equal_rate_table(
     metrics: Sequence[str],
     config: Report,
 ) -> pd.DataFrame:
-    """`config.codec` at the rates of each codec that has `FEW_POINTS` or fewer: a row for each
-    test set, metric, codec (`anchor`) and point.
+    """`config.codec` at the rates and at the qualities of each codec that has `FEW_POINTS` or
+    fewer: a row for each test set, metric, codec (`anchor`) and point.
 
     `codec_quality` minus `anchor_quality` is `difference`, with its interval, both over the
     utterances that the other codec has. Where that spends more than `config.codec` ever does, the
     best of `config.codec` counts, at `codec_kbps`; below its lowest rate all is NaN.
+    `rate_difference` is the rate of `config.codec` for the same quality above that of the other,
+    in percent, with its interval: NaN above its best quality, and where it is better than the
+    other at any rate, its lowest rate counts.
     """
     rows = []
     for test_set in test_sets:
@@ -362,11 +378,31 @@ def equal_rate_table(
                 low, high = interval(difference, resamples)
                 row = [test_set, metric, config.codec, anchor, point, rate, kbps]
                 row += [other.quality[metric][0, number], quality[0], difference[0]]
-                given = np.isfinite(difference[0])
-                rows.append([*row, *((float(low), float(high)) if given else (np.nan, np.nan))])
+                row += [float(low), float(high)] if np.isfinite(difference[0]) else [np.nan] * 2
+                needed = _rate_for(_curves(mine, metric), _signed(metric, other.quality[metric]))
+                percent = 100 * (needed[:, number] / other.kbps[:, number] - 1)
+                low, high = interval(percent, resamples)
+                row += [percent[0]]
+                row += [float(low), float(high)] if np.isfinite(percent[0]) else [np.nan] * 2
+                rows.append(row)
     columns = ["test_set", "metric", "codec", "anchor", "point", "kbps", "codec_kbps"]
-    columns += ["anchor_quality", "codec_quality", "difference"]
-    return pd.DataFrame(rows, columns=[*columns, "difference_low", "difference_high"])
+    columns += ["anchor_quality", "codec_quality", "difference", "difference_low"]
+    columns += ["difference_high", "rate_difference", "rate_difference_low"]
+    return pd.DataFrame(rows, columns=[*columns, "rate_difference_high"])
+
+
+def mean_rate(percent: Sequence[float]) -> float:
+    """Rates above others, in percent, averaged as logarithms, as a BD-rate does; NaN if one is."""
+    return 100.0 * float(np.expm1(np.log1p(np.asarray(percent, float) / 100).mean()))
+
+
+def _rate_for(curve: Curve, quality: Array) -> Array:
+    """The rate [..., n] in kbps that a codec needs for `quality` [..., n]: its lowest where that is
+    better, NaN above its best."""
+    if not curve.quality.shape[-1]:
+        return np.full(quality.shape, np.nan)
+    rate = pchip(curve.quality, curve.log_rate, quality)
+    return np.exp(np.where(quality < curve.quality[..., :1], curve.log_rate[..., :1], rate))
 
 
 def matched_rate_table(

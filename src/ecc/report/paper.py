@@ -9,14 +9,18 @@ tables.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ecc.evaluate.metrics import METRICS
+from ecc.report.bd_rate import mean_rate
 from ecc.report.config import Report
 from ecc.report.markdown import number
 
 LEADING = 2
 """Test sets that a codec is shown on: the first of the study that it has."""
+
+FORMS = "{:+.1f} %", "{:+.2f}"
 
 
 def paper_table(
@@ -25,8 +29,9 @@ def paper_table(
     """The paper's figures and, below them, those of this study against `config.paper`: a row for
     each other codec and its speech, a column for each metric of the paper.
 
-    A cell holds the BD-rate and the BD-quality or, where there is neither, the mean difference in
-    quality at the rates of a codec of few points. Empty if nothing of this study stands beside.
+    A cell holds the BD-rate and the BD-quality or, of a codec of few points, the mean differences
+    in rate at its qualities and in quality at its rates. Empty if nothing of this study stands
+    beside.
 
     Args:
         bd: reports/bd_rate.csv. equal_rate: reports/equal_rate.csv.
@@ -42,28 +47,33 @@ def paper_table(
         for test_set in pair["test_set"].unique()[:LEADING]:
             row = {"of": "this study", "against": labels[anchor], "on": f"`{test_set}`"}
             of_set = pair[pair["test_set"] == test_set].set_index("metric")
-            points = at_rates[at_rates["test_set"] == test_set].groupby("metric")["difference"]
-            rows.append(row | _cells(metrics, of_set, points.mean()))
+            points = {
+                str(metric): (
+                    mean_rate(found["rate_difference"].to_list()),
+                    found["difference"].mean(),
+                )
+                for metric, found in at_rates[at_rates["test_set"] == test_set].groupby("metric")
+            }
+            rows.append(row | _cells(metrics, of_set, points))
     if not rows:
         return pd.DataFrame()
     head = []
     for (other, speech), figures in paper.groupby(["anchor", "speech"], sort=False):
         row = {"of": "the paper", "against": str(other), "on": str(speech)}
-        none = pd.Series(dtype=float)
-        head.append(row | _cells(metrics, figures.set_index("metric"), none))
+        head.append(row | _cells(metrics, figures.set_index("metric"), {}))
     return pd.DataFrame([*head, *rows])
 
 
-def _cells(metrics: Sequence[str], bd: pd.DataFrame, at_rates: pd.Series) -> dict[str, str]:
+def _cells(
+    metrics: Sequence[str], bd: pd.DataFrame, points: Mapping[str, tuple[float, float]]
+) -> dict[str, str]:
     cells = {}
     for metric in metrics:
         found = dict(bd.loc[metric]) if metric in bd.index else {}
-        parts = [
-            number(found.get(name, float("nan")), form)
-            for name, form in (("bd_rate", "{:+.1f} %"), ("bd_quality", "{:+.2f}"))
-        ]
-        given = [part for part in parts if part != "–"]
-        if not given and pd.notna(at_rates.get(metric)):
-            given = [f"{at_rates[metric]:+.2f} at its rates"]
-        cells[METRICS[metric].label] = ", ".join(given).replace("-", "−") or "–"
+        pair, where = (found.get("bd_rate", np.nan), found.get("bd_quality", np.nan)), ""
+        if metric in points:
+            pair, where = points[metric], " at its points"
+        parts = [number(value, form) for value, form in zip(pair, FORMS, strict=True)]
+        given = ", ".join(part for part in parts if part != "–")
+        cells[METRICS[metric].label] = f"{given}{where}".replace("-", "−") if given else "–"
     return cells

@@ -351,7 +351,8 @@ def equal_rate_pivot(
     equal: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str], codec: str
 ) -> str:
     """Codecs of few points on one test set: a row for each point, and for each metric the quality
-    of the codec, that of `codec` at its rate, and how much more that is."""
+    of the codec, that of `codec` at its rate, how much more that is, and how much more rate `codec`
+    needs for the same quality."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for _, row in equal[equal["metric"].isin(metrics)].iterrows():
         key = (row["anchor"], row["point"])
@@ -361,7 +362,11 @@ def equal_rate_pivot(
         value, low, high = (row[f"difference{end}"] for end in ("", "_low", "_high"))
         more = with_interval(value, low, high, digits=2)
         theirs, ours = (number(row[f"{whose}_quality"], "{:.2f}") for whose in ("anchor", "codec"))
-        cells[METRICS[row["metric"]].label] = f"{theirs} → {ours}, {more}".replace("-", "−")
+        cell = f"{theirs} → {ours}, {more}"
+        value, low, high = (row[f"rate_difference{end}"] for end in ("", "_low", "_high"))
+        if pd.notna(value):
+            cell += f"; {with_interval(value, low, high, digits=0)} %"
+        cells[METRICS[row["metric"]].label] = cell.replace("-", "−")
     return markdown(pd.DataFrame(list(rows.values())))
 
 

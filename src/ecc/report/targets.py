@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ecc.evaluate.metrics import LOWER_IS_BETTER
-from ecc.report.bd_rate import pareto, quality_at
+from ecc.report.bd_rate import mean_rate, pareto, quality_at
 from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Target
 from ecc.report.rd import Array
 
@@ -18,19 +18,22 @@ def target_table(
     test_sets: Sequence[str],
     rd: pd.DataFrame,
     bd_rate: pd.DataFrame,
+    equal_rate: pd.DataFrame,
     kinds: Mapping[str, str],
 ) -> pd.DataFrame:
     """A row for each target (by its number), metric and test set.
 
-    `found` is a BD-rate, a quality, or, of a target to be ahead, the smallest lead over the others,
-    which is at the point `at`. `missed_by` is 0 where the target is met, and NaN, like `found`,
-    where the scores do not tell.
+    `found` is a BD-rate (against a codec of few points, the mean difference of log rate at its
+    qualities, in percent), a quality, or, of a target to be ahead, the smallest lead over the
+    others, which is at the point `at`. `missed_by` is 0 where the target is met, and NaN, like
+    `found`, where the scores do not tell.
 
     Args:
         targets: of the section `report` of params.yaml.
         test_sets: of the study; others that a target names are left out.
         rd: reports/rd.csv.
         bd_rate: rows of reports/bd_rate.csv and reports/pairs.csv.
+        equal_rate: reports/equal_rate.csv.
         kinds: of each codec, as in `ecc.params.Params.kinds`.
     """
     rows = []
@@ -38,7 +41,7 @@ def target_table(
         for test_set in test_sets:
             if target.test_sets is not None and test_set not in target.test_sets:
                 continue
-            for metric, goal, found, at in _found(target, test_set, rd, bd_rate, kinds):
+            for metric, goal, found, at in _found(target, test_set, rd, bd_rate, equal_rate, kinds):
                 # A BD-rate is to be low, as is a distance; a lead has a sign of its own.
                 less = isinstance(target, RateTarget) or (
                     isinstance(target, QualityTarget) and metric in LOWER_IS_BETTER
@@ -54,6 +57,7 @@ def _found(
     test_set: str,
     rd: pd.DataFrame,
     bd_rate: pd.DataFrame,
+    equal_rate: pd.DataFrame,
     kinds: Mapping[str, str],
 ) -> Iterator[tuple[str, float, float, str | None]]:
     """Metric, goal, what was found, and at which point of which codec."""
@@ -61,10 +65,20 @@ def _found(
     ours = of_set[of_set["codec"] == target.codec]
     if isinstance(target, RateTarget):
         for metric, goal in target.bd_rate.items():
-            pair = (bd_rate["codec"] == target.codec) & (bd_rate["anchor"] == target.against)
-            of_pair = bd_rate[pair & (bd_rate["test_set"] == test_set)]
-            values = of_pair.loc[of_pair["metric"] == metric, "bd_rate"]
-            yield metric, goal, values.iloc[0] if len(values) else np.nan, None
+            curves, points = (
+                table[
+                    (table["codec"] == target.codec)
+                    & (table["anchor"] == target.against)
+                    & (table["test_set"] == test_set)
+                    & (table["metric"] == metric)
+                ]
+                for table in (bd_rate, equal_rate)
+            )
+            if len(points):  # too few for a curve
+                found = mean_rate(points["rate_difference"].to_list())
+            else:
+                found = curves["bd_rate"].iloc[0] if len(curves) else np.nan
+            yield metric, goal, found, None
     elif isinstance(target, QualityTarget):
         for metric, goal in target.quality.items():
             yield metric, goal, float(_quality(ours, metric, np.array([target.kbps]))[0]), None
