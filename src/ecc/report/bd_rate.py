@@ -380,7 +380,7 @@ def equal_rate_table(
                 row += [other.quality[metric][0, number], quality[0], difference[0]]
                 row += [float(low), float(high)] if np.isfinite(difference[0]) else [np.nan] * 2
                 needed = _rate_for(_curves(mine, metric), _signed(metric, other.quality[metric]))
-                percent = 100 * (needed[:, number] / other.kbps[:, number] - 1)
+                percent: Array = 100.0 * (needed[:, number] / other.kbps[:, number] - 1)
                 low, high = interval(percent, resamples)
                 row += [percent[0]]
                 row += [float(low), float(high)] if np.isfinite(percent[0]) else [np.nan] * 2
