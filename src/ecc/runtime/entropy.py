@@ -37,6 +37,7 @@ class Latent:
     z: Integers  # symbols [T / z_stride, z_channels]; no channels without hyperprior
     symbols: Integers  # residuals of y [T, C]; 0 where they were skipped
     indexes: Integers  # scale index of each [T, C]
+    bits: Floats | None = None  # of each token, where those are the symbols
 
     def check(self, covered: bytes = b"") -> int:
         """A hash of `covered` and y_hat, of `rans.CHECK_BITS` bits."""

@@ -39,45 +39,33 @@ class TokenModel:
 
 
 class Coder:
-    """Encodes or decodes the tokens of each group of frames, and keeps them."""
+    """Encodes or decodes the tokens of each group of frames, and keeps them and what they cost."""
 
-    def __init__(self, stream: rans.Encoder | rans.Decoder, entries: int) -> None:
-        self.stream, self.entries = stream, entries
-        self.groups: list[Integers] = []
+    def __init__(self, stream: rans.Encoder | rans.Decoder, config: RvqConfig) -> None:
+        self.stream, self.token_bits = stream, config.bits
+        self.tokens: list[Integers] = []
+        self.bits: list[Floats] = []
 
     def __call__(self, tokens: Integers | None, log_odds: Floats) -> Integers:
         """As of `walk.TokenCoder`."""
-        modelled = log_odds.shape[1] > 0
+        each = odds(log_odds) if log_odds.shape[1] else None
         if isinstance(self.stream, rans.Decoder):
-            if modelled:
-                tokens = self.stream.pull_each(odds(log_odds))
+            if each is not None:
+                tokens = self.stream.pull_each(each)
             else:
-                tokens = self.stream.pull_uniform(len(log_odds), self.entries)
+                tokens = self.stream.pull_uniform(len(log_odds), 1 << self.token_bits)
         else:
             assert tokens is not None
-            if modelled:
-                self.stream.push_each(tokens, odds(log_odds))
+            if each is not None:
+                self.stream.push_each(tokens, each)
             else:
-                self.stream.push_uniform(tokens, self.entries)
-        self.groups.append(tokens)
-        return tokens
-
-
-class Counter:
-    """Notes the bits of each token by its probability; nothing is coded."""
-
-    def __init__(self, bits: int) -> None:
-        self.bits = bits
-        self.groups: list[Floats] = []
-
-    def __call__(self, tokens: Integers | None, log_odds: Floats) -> Integers:
-        """As of `walk.TokenCoder`."""
-        assert tokens is not None
-        bits = np.full(len(tokens), float(self.bits))
-        if log_odds.shape[1]:
-            own = np.take_along_axis(log_odds, tokens[:, None], axis=1)[:, 0]
-            bits = np.logaddexp2.reduce(log_odds, axis=1) - own
-        self.groups.append(bits)
+                self.stream.push_uniform(tokens, 1 << self.token_bits)
+        bits = np.full(len(tokens), float(self.token_bits))
+        if each is not None:
+            own = np.take_along_axis(each, tokens[:, None], axis=1)[:, 0]
+            bits = np.log2(each.sum(axis=1) / np.maximum(own, 1))  # no entry is without odds
+        self.tokens.append(tokens)
+        self.bits.append(bits)
         return tokens
 
 
@@ -145,18 +133,15 @@ class TokenEntropyCoder(TokenWalk):
         return [f"stage {number}" for number in range(1, self.config.stages[level] + 1)]
 
     def costs(self, latent: Latent, level: int) -> tuple[Floats, Floats]:
-        """As of `EntropyCoder`: nothing for z, and the bits of each token [T, stages]."""
-        counter, frames = Counter(self.config.bits), len(latent.symbols)
-        self.walk(level, self.config.stages[level], self._blank(frames), latent.symbols, counter)
-        return np.zeros((0, 0)), self.join_groups(counter.groups, frames)
+        """As of `EntropyCoder`: nothing for z, and the bits of each token [T, stages], by the odds
+        that code it."""
+        assert latent.bits is not None
+        return np.zeros((0, 0)), latent.bits
 
     def _code(
         self, tokens: Integers | None, frames: int, level: int, stream: rans.Encoder | rans.Decoder
     ) -> Latent:
-        coder = Coder(stream, 1 << self.config.bits)
-        y_hat = self.walk(level, self.config.stages[level], self._blank(frames), tokens, coder)
-        symbols = self.join_groups(coder.groups, frames)
-        return Latent(y_hat, np.zeros((0, 0), np.int32), symbols, np.zeros_like(symbols))
-
-    def _blank(self, frames: int) -> Floats:
-        return np.zeros((frames, self.codebooks.shape[-1]))
+        coder, blank = Coder(stream, self.config), np.zeros((frames, self.codebooks.shape[-1]))
+        y_hat = self.walk(level, self.config.stages[level], blank, tokens, coder)
+        symbols, bits = (self.join_groups(each, frames) for each in (coder.tokens, coder.bits))
+        return Latent(y_hat, np.zeros((0, 0), np.int32), symbols, np.zeros_like(symbols), bits)
