@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,12 +23,19 @@ def rd(make_scores):
 
 
 KINDS = {"ecc": "own", "lpc": "conventional", "dac": "neural", "evs": "conventional"}
+KIND = ["ecc", "lpc", "dac"]
 LABELS = {"ecc": "ECC", "lpc": "LPC-10", "dac": "DAC (published), nominal rate", "evs": "EVS"}
 
 
 def about(**rates):
     rows = [{"codec": c, "label": LABELS[c], "rate": rate} for c, rate in rates.items()]
     return pd.DataFrame(rows)
+
+
+def legend(figure):
+    """What stands in the legend."""
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    return [name for name in names if name]
 
 
 @pytest.fixture
@@ -80,8 +89,24 @@ def test_a_control_is_in_no_figure(rd):
 def test_no_name_is_written_over_the_curves_and_all_are_in_the_legend(rd, styles):
     figure = figures.rd_curves(rd, METRICS, styles)
     assert not any(axes.texts for axes in figure.axes)
-    entries = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert [entry for entry in entries if entry] == ["this study", "ECC", "conventional", "LPC-10"]
+    assert legend(figure) == ["this study", "ECC", "conventional", "LPC-10"]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_legend_is_as_wide_as_its_figure_at_most(make_scores, number):
+    """However many panels there are, and of codecs with long names."""
+    kinds = {"ecc": "own"} | {f"c{i}": KINDS[KIND[i % 3]] for i in range(18)}
+    labels = {codec: f"A codec that has a long name, {codec}" for codec in kinds}
+    codecs = pd.DataFrame([{"codec": c, "label": labels[c], "rate": "measured"} for c in kinds])
+    scores = pd.concat([make_scores(codec, POINTS[:2]) for codec in kinds])
+    table = rd_table(scores, list(kinds), ["default"], METRICS, Report(bootstrap=100))
+    styles = figures.Styles(kinds, labels, codecs, "ecc")
+    figure = figures.rd_curves(table, METRICS[:number], styles)
+    figure.draw_without_rendering()
+    drawn = figure.legends[0].get_window_extent()
+    assert drawn.x0 >= 0 and drawn.x1 <= figure.bbox.width
+    assert drawn.y0 >= 0 and drawn.y1 < min(axes.bbox.y0 for axes in figure.axes)
+    assert len(legend(figure)) == 3 + len(kinds)
 
 
 def test_legend_columns_hold_one_kind(make_scores):
@@ -118,18 +143,20 @@ def test_a_dashed_line_is_what_the_references_score(rd, styles):
     figure = figures.rd_curves(rd, METRICS, styles)
     assert [len(axes.get_lines()) for axes in figure.axes] == [2, 3, 2]
     assert list(figure.axes[1].get_lines()[-1].get_ydata()) == [4.5, 4.5]
-    assert "the references" in [text.get_text() for text in figure.axes[1].texts]
+    assert legend(figure)[-2:] == ["without a rate", "the references"]
 
 
 def test_a_ceiling_is_a_line_without_a_rate(rd):
     rd.loc[rd["codec"] == "lpc", "kbps"] = np.nan
     styles = figures.Styles(KINDS, LABELS, about(ecc="measured", lpc="none"), "ecc")
-    axes = figures.rd_curves(rd, METRICS, styles).axes[0]
+    figure = figures.rd_curves(rd, METRICS, styles)
+    axes = figure.axes[0]
     _, ceiling = axes.get_lines()
     assert list(ceiling.get_ydata()) == pytest.approx([1.5, 1.5])
     assert list(ceiling.get_xdata()) == [0, 1] and ceiling.get_linestyle() == "-."
     assert axes.get_xlim() == pytest.approx((0.85 * 0.7, 1.18 * 6.0))
-    assert [text.get_text() for text in axes.texts] == ["LPC-10"]  # its name above its line
+    assert not axes.texts
+    assert legend(figure) == ["this study", "ECC", "without a rate", "LPC-10"]
 
 
 def test_rates_beyond_the_axis_are_left_out(make_scores, styles):
@@ -200,10 +227,27 @@ def test_bit_shares_add_up_to_all(diagnostics):
 
 def test_skip_is_shown_against_no_skip(diagnostics):
     rate, error = figures.skip_sweep(diagnostics["skip"]).axes
-    (line, *_) = [line for line in rate.get_lines() if line.get_label() == "p0 on a"]
-    assert line.get_ydata() == pytest.approx([0, -5, -10])
-    (line, *_) = [line for line in error.get_lines() if line.get_label() == "p0 on a"]
-    assert line.get_ydata() == pytest.approx([0, 1, 2])
+    for axes, change in ((rate, [0, -5, -10]), (error, [0, 1, 2])):
+        (line,) = [e for e in axes.get_lines() if (e.get_gid(), e.get_label()) == ("a", "p0")]
+        assert line.get_ydata() == pytest.approx(change)
+
+
+def test_points_of_skip_have_a_colour_each_on_all_test_sets(diagnostics):
+    figure = figures.skip_sweep(diagnostics["skip"])
+    lines = [line for line in figure.axes[0].get_lines() if line.get_gid()]
+    assert len(lines) > len({line.get_label() for line in lines})
+    assert len({(line.get_label(), line.get_color()) for line in lines}) == len(legend(figure))
+
+
+def test_names_of_bars_do_not_touch(diagnostics):
+    parts = diagnostics["parts"]
+    parts = pd.concat([parts.assign(point=parts["point"] + str(i)) for i in range(5)])
+    figure = figures.bit_shares(parts)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert len(boxes) == 10
+        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
 
 
 def test_channels_are_sorted_within_their_part(diagnostics):

@@ -1,5 +1,7 @@
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ecc.params import load
@@ -46,3 +48,22 @@ def test_codecs_of_the_catalogue_are_told_apart(catalogue):
     assert all(len(names) == 1 for names in drawn.values()), drawn
     ours = [styles[name].colour for name, kind in study.kinds().items() if kind == "own"]
     assert len(set(ours)) == len(ours) > 1
+
+
+def lab(colour):
+    """CIELAB of #rrggbb in sRGB (IEC 61966-2-1), D65."""
+    values = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = np.array(to_xyz) @ linear / [0.9505, 1, 1.089]
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_codecs_of_one_marker_differ_in_colour(catalogue):
+    study, styles = catalogue
+    kinds = study.kinds()
+    drawn = {styles[name] for name in kinds if kinds[name] in ("own", "neural", "conventional")}
+    for one, other in combinations(drawn, 2):
+        if one.marker == other.marker:
+            assert np.linalg.norm(lab(one.colour) - lab(other.colour)) > 30, (one, other)

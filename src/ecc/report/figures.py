@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
@@ -23,6 +24,8 @@ from ecc.report.styles import codec_styles, known_as
 TRAINING_METRICS = ("distortion", "kbps")
 HIGHEST_KBPS = 17.0
 """Figures of quality over rate end here; what lies above is in the tables."""
+WIDTH = 12.3
+"""Inches, of a figure of quality over rate: its legend needs them, however few the panels are."""
 LEGEND_COLUMNS = 6
 LEGEND_GROUPS = (  # heading, kind, rate
     ("this study", "own", "measured"),
@@ -30,7 +33,8 @@ LEGEND_GROUPS = (  # heading, kind, rate
     ("conventional", "conventional", "measured"),
     ("published decodes, nominal rate", "", "nominal"),
 )
-HALO = withStroke(linewidth=2, foreground="white")
+LEVEL = "level"
+"""Of lines that are at no rate."""
 DPI = 100
 
 
@@ -88,11 +92,11 @@ class Styles:
 def rd_curves(rd: pd.DataFrame, metrics: Sequence[str], styles: Styles) -> Figure:
     """Each metric over the rate for the points of one test set, up to `HIGHEST_KBPS`.
 
-    The codec under study has its 95 % intervals as a band. All names are in the legend. A
-    horizontal line is what has no rate: a ceiling, and the mean of the references where the metric
-    scores them.
+    The codec under study has its 95 % intervals as a band. A horizontal line is what has no rate: a
+    ceiling, and the mean of the references where the metric scores them. All names are in the
+    legend, where they cover nothing.
     """
-    figure, panels = _panels(len(metrics), size=(4.1, 4.1))
+    figure, panels = _panels(len(metrics), size=(WIDTH / min(len(metrics), 3), 4.1))
     shown = rd[rd["kbps"] <= HIGHEST_KBPS].sort_values("kbps", kind="stable")
     for axes, metric in zip(panels, metrics, strict=True):
         for codec in styles.labels:
@@ -108,10 +112,12 @@ def rd_curves(rd: pd.DataFrame, metrics: Sequence[str], styles: Styles) -> Figur
         _rate_axis(axes, shown["kbps"])
         if shown["codec"].map(styles.rates).eq("nominal").any():
             axes.set_xlabel("rate (kbps; hollow: nominal)")
+        level: dict[str, Any] = {"color": "0.45", "linewidth": 1, "zorder": 1}
         for _, ceiling in rd[rd["codec"].map(styles.rates) == "none"].iterrows():
-            _level(axes, ceiling[metric], styles.labels[ceiling["codec"]], "-.")
+            name = styles.labels[ceiling["codec"]]
+            axes.axhline(ceiling[metric], linestyle="-.", gid=LEVEL, label=name, **level)
         for value in rd.get(f"{metric}_reference", pd.Series(dtype=float)).dropna()[:1]:
-            _level(axes, value, "the references", "--")
+            axes.axhline(value, linestyle="--", gid=LEVEL, label="the references", **level)
     _legend_below(figure, panels, styles)
     return figure
 
@@ -145,7 +151,7 @@ def rate_overhead(rd: pd.DataFrame, styles: Styles) -> Figure:
     """How far the real rate lies above the model's estimate, a panel for each test set."""
     known = rd.dropna(subset=["kbps", "kbps_estimated"])
     test_sets = list(dict.fromkeys(known["test_set"]))
-    figure, panels = _panels(len(test_sets), columns=2, sharey=True)
+    figure, panels = _panels(len(test_sets), columns=5, size=(2.5, 2.6), sharey=True)
     for axes, test_set in zip(panels, test_sets, strict=True):
         of_set = known[known["test_set"] == test_set]
         for codec in styles.labels:
@@ -154,10 +160,11 @@ def rate_overhead(rd: pd.DataFrame, styles: Styles) -> Figure:
                 excess = 100 * (points["kbps"] / points["kbps_estimated"] - 1)
                 styles.draw(axes, codec, points["kbps"], excess)
         axes.axhline(0, color="0.4", linewidth=0.8)
-        axes.set_title(test_set)
+        axes.set_title(test_set, fontsize=10)
         _rate_axis(axes, known["kbps"])
-    panels[0].set_ylabel("real rate above estimate (%)")
-    _legend(figure, panels)
+        axes.set_xlabel("real rate (kbps)", fontsize=9)
+    figure.supylabel("real rate above estimate (%)", fontsize=10)
+    _legend_below(figure, panels, styles)
     return figure
 
 
@@ -193,7 +200,7 @@ def bit_shares(parts: pd.DataFrame) -> Figure:
     """The share of z and of each slice in the bits of every point, a panel for each test set."""
     test_sets = list(dict.fromkeys(parts["test_set"]))
     colours = _part_colours(list(parts["part"].unique()))
-    figure, panels = _panels(len(test_sets), columns=2, sharey=True)
+    figure, panels = _panels(len(test_sets), columns=5, size=(2.5, 2.6), sharey=True)
     for axes, test_set in zip(panels, test_sets, strict=True):
         table = parts[parts["test_set"] == test_set]
         kbps = table.pivot(index="point", columns="part", values="kbps")
@@ -204,23 +211,28 @@ def bit_shares(parts: pd.DataFrame) -> Figure:
                 share = 100 * kbps[part] / total
                 axes.bar(range(len(kbps)), share, bottom=below, label=part, color=colour)
                 below = below + share
-        axes.set_xticks(range(len(kbps)), [f"{value:.2g}" for value in total])
+        names = [f"{value:.2g}" for value in total]
+        axes.set_xticks(range(len(kbps)), names, rotation=90, fontsize=8)
         axes.grid(visible=False)
-        axes.set_title(test_set)
-        axes.set_xlabel("rate of the symbols (kbps)")
-    panels[0].set_ylabel("share of the bits (%)")
-    _legend(figure, panels)
+        axes.set_title(test_set, fontsize=10)
+        axes.set_xlabel("rate of the symbols (kbps)", fontsize=9)
+    figure.supylabel("share of the bits (%)", fontsize=10)
+    _legend(figure, panels, below=True)
     return figure
 
 
 def skip_sweep(skip: pd.DataFrame) -> Figure:
-    """Rate and squared error of the latent over the skip threshold, against no skip."""
+    """Rate and squared error of the latent over the skip threshold, against no skip: a colour for
+    each point, a line for each test set."""
     figure, panels = _panels(2)
+    points = list(dict.fromkeys(skip["point"]))
+    colours = dict(zip(points, sns.color_palette("Dark2", len(points)), strict=True))
     columns = {"kbps": "rate", "mse": "squared error of ŷ"}
     for axes, (column, title) in zip(panels, columns.items(), strict=True):
         for (test_set, point), rows in skip.groupby(["test_set", "point"], sort=False):
             change = 100 * (rows[column] / rows[column].iloc[0] - 1)
-            axes.plot(rows["threshold"], change, marker="o", label=f"{point} on {test_set}")
+            style: dict[str, Any] = {"color": colours[point], "linewidth": 1.1, "markersize": 3}
+            axes.plot(rows["threshold"], change, "o-", label=point, gid=test_set, **style)
         axes.axhline(0, color="0.4", linewidth=0.8)
         axes.set_title(title)
         axes.set_xticks(rows["threshold"][::2])
@@ -348,63 +360,64 @@ def _rate_axis(axes: Axes, kbps: pd.Series) -> None:
     axes.set_xlabel("rate of the real streams (kbps)")
 
 
-def _level(axes: Axes, value: float, name: str, linestyle: str) -> None:
-    """A horizontal line across the panel, with its name above its left end."""
-    axes.axhline(value, color="0.45", linestyle=linestyle, linewidth=1, zorder=1)
-    axes.annotate(
-        name,
-        (0, value),
-        (4, 2),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        fontsize=8,
-        color="0.35",
-        path_effects=[HALO],
-        zorder=6,
-    )
-
-
-def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+def _legend(figure: Figure, panels: Sequence[Axes], below: bool = False) -> None:
+    """A legend of what the panels draw, right of them or below them in one row."""
     entries = {
         label: handle
         for axes in panels
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(entries.values(), entries.keys(), loc="outside right center", frameon=False)
+    place = "outside lower center" if below else "outside right center"
+    columns = min(len(entries), LEGEND_COLUMNS) if below else 1
+    figure.legend(entries.values(), entries.keys(), loc=place, ncols=columns, frameon=False)
 
 
 def _legend_below(figure: Figure, panels: Sequence[Axes], styles: Styles) -> None:
-    """A legend below the panels: a group of columns with a heading for each kind of codec, and one
-    for those of nominal rate."""
+    """A legend below the panels: a group of columns with a heading for each kind of codec, one for
+    those of nominal rate, and one for what has no rate; in as few rows as the figure is wide
+    enough for."""
     drawn = {line.get_gid(): line for axes in panels for line in axes.get_lines()}
-    groups = []
+    groups: list[tuple[str, dict[str, Line2D]]] = []
     for heading, kind, rate in LEGEND_GROUPS:
-        of_group = [
-            codec
+        of_group = {
+            codec: drawn[codec]
             for codec in styles.labels
             if codec in drawn
             and (styles.rates[codec] == "nominal") == (rate == "nominal")
             and (rate == "nominal" or styles.kinds[codec] == kind)
-        ]
-        if of_group:
-            groups.append((heading, of_group))
+        }
+        groups.append((heading, of_group))
+    lines = [line for axes in panels for line in axes.get_lines() if line.get_gid() == LEVEL]
+    groups.append(("without a rate", {str(line.get_label()): line for line in lines}))
+    groups = [group for group in groups if group[1]]
     if not groups:
         return
-    rows = 2
-    while sum(-(-(1 + len(codecs)) // rows) for _, codecs in groups) > LEGEND_COLUMNS:
-        rows += 1
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for rows in range(2, 2 + max(len(lines) for _, lines in groups)):
+        legend = _legend_of(figure, groups, rows)
+        fits = legend.get_window_extent(renderer).width <= figure.bbox.width
+        if fits and sum(-(-(1 + len(lines)) // rows) for _, lines in groups) <= LEGEND_COLUMNS:
+            break
+        legend.remove()
+    else:
+        legend = _legend_of(figure, groups, rows)
+    figure.set_figheight(figure.get_figheight() + 0.19 * rows)
+
+
+def _legend_of(
+    figure: Figure, groups: Sequence[tuple[str, dict[str, Line2D]]], rows: int
+) -> Legend:
     blank = Line2D([], [], alpha=0)
     handles: list[Line2D] = []
     names: list[str] = []
     headings: list[int] = []
-    for heading, codecs in groups:
+    for heading, lines in groups:
         headings.append(len(names))
-        handles += [blank, *(drawn[codec] for codec in codecs)]
-        names += [heading, *(styles.labels[codec] for codec in codecs)]
+        handles += [blank, *lines.values()]
+        names += [heading, *(str(line.get_label()) for line in lines.values())]
         spare = -len(names) % rows
         handles += [blank] * spare
         names += [""] * spare
-    figure.set_figheight(figure.get_figheight() + 0.19 * rows)
     legend = figure.legend(
         handles,
         names,
@@ -415,3 +428,4 @@ def _legend_below(figure: Figure, panels: Sequence[Axes], styles: Styles) -> Non
     )
     for number in headings:
         legend.get_texts()[number].set_fontweight("bold")
+    return legend

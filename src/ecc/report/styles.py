@@ -19,6 +19,8 @@ PALETTES = {
 }
 OTHER = "#737373"
 MARKERS = "sD^vph<>d*XP"
+FIRST_MARKER = {"own": 0, "neural": 9, "conventional": 0}
+"""Where in `MARKERS` those of a kind begin: so that codecs of one marker differ most in colour."""
 
 
 class Style(NamedTuple):
@@ -56,7 +58,8 @@ def codec_styles(
         if name not in found:
             number, palette = counts[kind], PALETTES[kind]
             counts[kind] += 1
-            found[name] = Style(palette[number % len(palette)], MARKERS[number % len(MARKERS)])
+            marker = MARKERS[(FIRST_MARKER[kind] + number) % len(MARKERS)]
+            found[name] = Style(palette[number % len(palette)], marker)
         styles[codec] = found[name]
     return styles
 
