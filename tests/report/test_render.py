@@ -16,6 +16,7 @@ from ecc.report.render import (
     bd_quality_cell,
     bd_rate_cell,
     change_cell,
+    leads,
     pair_pivot,
     points_table,
     render,
@@ -64,6 +65,11 @@ def write_tables(folder, scores, codecs, test_sets, sources=(), pairs=()):
         table.to_csv(folder / f"{name}.csv", index=False)
 
 
+def text_of(*arguments):
+    """The report, and all tables below it."""
+    return "\n".join(render(*arguments).values())
+
+
 def about(*names, available=True, rate="measured", kind="conventional"):
     return pd.DataFrame(
         [
@@ -87,7 +93,7 @@ def test_numbers_of_the_tables_stand_in_the_report(scores, tmp_path):
     write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "rd_default.png").touch()
-    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    text = text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
     assert "(figures/rd_default.png)" in text
     assert "48 decoded" in text and "1 of 48" in text
     assert r"silent \| empty" in text
@@ -96,6 +102,51 @@ def test_numbers_of_the_tables_stand_in_the_report(scores, tmp_path):
     assert "CC-BY-SA-3.0" in text and "0.50 h, 3 sp." in text
     assert "codec: {width: 192}" in text
     assert "Nothing: every source" in text
+
+
+def test_a_lead_is_over_the_highest_rate_up_to_which_others_are_behind():
+    qualities = {  # at 1, 2, 4 and 8 kbps
+        "ecc": [np.nan, 3.0, 3.5, 3.8],
+        "lyra": [1.0, 1.5, 2.9, 3.1],
+        "codec2": [1.2, 1.4, np.nan, np.nan],
+        "opus": [np.nan, np.nan, 2.5, 2.8],
+        "rvq": [1.0, 2.0, 2.5, 2.6],
+    }
+    rows = [
+        {"test_set": "a", "codec": codec, "kbps": kbps, "visqol": value, "log_mel_distance": -value}
+        for codec, values in qualities.items()
+        for kbps, value in zip((1, 2, 4, 8), values, strict=True)
+    ]
+    codecs = about(*qualities)
+    codecs.loc[codecs["codec"] == "lyra", "kind"] = "neural"
+    codecs.loc[codecs["codec"] == "rvq", "kind"] = "own"
+    config = CONFIG.model_copy(update={"beside": ("lyra", "rvq", "absent")})
+    matched = pd.DataFrame(rows)
+    assert leads(matched, codecs, ["visqol", "log_mel_distance"], ["a", "b"], config) == [
+        "On `a`, ECC at 2 kbps has ViSQOL 3.00, better than LYRA at 4 kbps (2.90) and the best "
+        "conventional codec at 8 kbps (2.80, OPUS).",
+        "On `a`, ECC at 2 kbps has log-mel distance, dB ↓ -3.00, better than LYRA at 4 kbps "
+        "(-2.90) and the best conventional codec at 8 kbps (-2.80, OPUS).",
+    ]
+    matched.loc[(matched["codec"] == "opus") & (matched["kbps"] == 4), "visqol"] = 3.2
+    (sentence,) = leads(matched, codecs, ["visqol"], ["a"], config)
+    assert "the best conventional codec at 2 kbps (1.40, CODEC2)" in sentence
+
+
+def test_the_report_says_which_metrics_the_training_imitates(scores, tmp_path):
+    write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
+    loss = {"loudness": 0.1, "structure": 0.0, "naturalness": 0.5}
+    text = text_of(tmp_path, [], METRICS, CONFIG, {"train": {"loss": loss}})
+    assert "trained with imitates PESQ, DNSMOS." in text
+    assert "imitates" not in text_of(tmp_path, [], METRICS, CONFIG, {})
+
+
+def test_tables_that_the_report_has_no_room_for_stand_apart(scores, tmp_path):
+    write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
+    texts = render(tmp_path, [], METRICS, CONFIG, PARAMETERS)
+    assert list(texts) == ["report", "tables"]
+    assert "All points of <code>default</code>" in texts["tables"]
+    assert "All points of" not in texts["report"] and "(tables.md)" in texts["report"]
 
 
 @pytest.fixture
@@ -131,8 +182,11 @@ def test_the_first_screen_says_what_was_found_on_the_test_sets_that_lead(make_sc
     )
     write_tables(tmp_path, scores, about("ecc", "rvq", "opus"), sets)
     config = CONFIG.model_copy(update={"beside": ("rvq", "opus", "evs")})
-    first, _, after = render(tmp_path, [], METRICS, config, {}).partition("## Rate-distortion")
-    assert [line for line in first.splitlines() if line.startswith("- ")] == [
+    first, _, after = text_of(tmp_path, [], METRICS, config, {}).partition("## Rate-distortion")
+    sentences = [
+        line for line in first.splitlines() if line.startswith("- ") and " beside " in line
+    ]
+    assert sentences == [
         f"- On `{name}`, ECC beside {codec}: {rate} rate for the same PESQ-WB, {rate} rate for "
         "the same ViSQOL."
         for name in ("two", "three")
@@ -147,7 +201,7 @@ def test_ablations_have_a_section_for_each_full_model(scores, write_ablations, t
     write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
     write_ablations("full", "FULL", 1.5)
     write_ablations("other", "OTHER", 1.2)
-    before, _, section = render(tmp_path, [], METRICS, CONFIG, {}).partition("## Ablations\n")
+    before, _, section = text_of(tmp_path, [], METRICS, CONFIG, {}).partition("## Ablations\n")
     assert "LESS" not in before and "FULL" not in before
     assert "| LESS    | 50.0 [50.0, 50.0] %, overlap 100 %" in section
     assert "| LESS    | 20.0 [20.0, 20.0] %, overlap 100 %" in section
@@ -159,7 +213,7 @@ def test_full_models_of_one_label_are_seeds_of_one_study(scores, write_ablations
     write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
     for seed, factor in enumerate((1.5, 1.2, 0.9)):
         write_ablations(f"full-{seed}", "FULL", factor)
-    _, _, section = render(tmp_path, [], METRICS, CONFIG, {}).partition("## Ablations\n")
+    _, _, section = text_of(tmp_path, [], METRICS, CONFIG, {}).partition("## Ablations\n")
     assert section.count("### FULL: 300 steps") == 1 and "3 seeds" in section
     assert "| LESS    | +20.0 % (−10.0 to +50.0)" in section
     assert section.count("| LESS    | full-") == 0 and section.count("| LESS    |") > 3
@@ -168,7 +222,7 @@ def test_full_models_of_one_label_are_seeds_of_one_study(scores, write_ablations
 def test_a_pair_has_a_row_for_each_test_set(scores, tmp_path):
     pairs = [("opus", "ecc")]
     write_tables(tmp_path, scores, about("ecc", "opus"), ["default"], pairs=pairs)
-    text = render(tmp_path, [], METRICS, CONFIG, {})
+    text = text_of(tmp_path, [], METRICS, CONFIG, {})
     assert "## Ablations" not in text
     mean, row = [line for line in text.splitlines() if line.startswith("| OPUS    | ECC")]
     # A third of the range of log rate is too little for a BD-quality.
@@ -180,7 +234,7 @@ def test_everything_absent_still_renders(scores, tmp_path):
     sources = [{**SOURCE, "available": False, "reason": "no network"}]
     codecs = about("ecc", "opus", available=False)
     write_tables(tmp_path, scores.iloc[:0], codecs, ["default"], sources)
-    text = render(tmp_path, sources, METRICS, CONFIG, {})
+    text = text_of(tmp_path, sources, METRICS, CONFIG, {})
     assert "There is no scored speech" in text
     assert "No BD-rate can be computed" in text
     assert "No source of speech could be had" in text
@@ -192,7 +246,7 @@ def test_everything_absent_still_renders(scores, tmp_path):
 def test_one_speaker_and_no_anchor(make_scores, tmp_path):
     only = make_scores("ecc", [(1.0, 2.0)], speakers=1)
     write_tables(tmp_path, only, about("ecc"), ["default"])
-    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    text = text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
     assert "of 1 speaker." in text
     assert "| 2.00 " in text and "2.00 [" not in text
     assert "makes an estimate" in text
@@ -203,24 +257,24 @@ def test_test_set_that_nothing_could_code(make_scores, tmp_path):
     scores[["kbps", *METRICS, "encode_seconds", "decode_seconds"]] = np.nan
     scores["reason"] = "encode: out of memory"
     write_tables(tmp_path, scores, about("ecc"), ["default"])
-    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    text = text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
     assert "16 of 16 decoded" in text and "out of memory" in text
     assert "nan" not in text.lower().replace("|", " ").split()
 
 
 def test_nominal_rates_are_said_where_they_are_shown(scores, tmp_path):
     write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
-    assert "hollow markers" not in render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    assert "hollow markers" not in text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
     codecs = pd.concat([about("ecc"), about("opus", rate="nominal")], ignore_index=True)
     write_tables(tmp_path, scores, codecs, ["default"])
-    assert "hollow markers" in render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    assert "hollow markers" in text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
 
 
 def test_a_ceiling_has_no_rate_anywhere(scores, make_scores, tmp_path):
     scores = pd.concat([scores, make_scores("pcm", [(128.0, 3.7)])])
     codecs = pd.concat([about("ecc", "opus"), about("pcm", rate="none")], ignore_index=True)
     write_tables(tmp_path, scores, codecs, ["default"])
-    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    text = text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
     assert "A ceiling has no rate" in text and "128" not in text
     rows = [line for line in text.splitlines() if line.startswith("| PCM ")]
     assert len(rows) == 1 and rows[0].split("|")[3].strip() == "–" and " 3.70 " in rows[0]
@@ -231,7 +285,7 @@ def test_more_metrics_than_panels_fold_their_figure(scores, tmp_path):
     (tmp_path / "figures").mkdir()
     for name in ("rd_default", "rd_default_more"):
         (tmp_path / "figures" / f"{name}.png").touch()
-    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    text = text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
     first, second = text.index("(figures/rd_default.png)"), text.index("figures/rd_default_more")
     assert "<details>" not in text[:first] and "<details>" in text[first:second]
     assert text.count("<details>") == text.count("</details>")
@@ -303,7 +357,7 @@ def test_averages_are_given_by_kind_and_by_codec_of_the_study(scores, make_score
 
 def test_missing_table_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        render(tmp_path, [], METRICS, CONFIG, {})
+        text_of(tmp_path, [], METRICS, CONFIG, {})
 
 
 @pytest.mark.parametrize(
@@ -341,7 +395,7 @@ def test_a_codec_of_few_points_has_a_row_for_each(make_scores, tmp_path):
         ]
     )
     write_tables(tmp_path, scores, about("ecc", "demo"), ["default"])
-    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    text = text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
     rows = [line for line in text.splitlines() if line.startswith("| DEMO") and "→" in line]
     assert "| 2.00 " in rows[0] and "| 2.00 → 2.50, 0.50 [0.50, 0.50]" in rows[0]
     assert "| 9.00 (ECC 4.00) " in rows[1] and "| 2.50 → 3.00, 0.50 [0.50, 0.50]" in rows[1]
@@ -361,7 +415,7 @@ def test_figures_of_the_paper_stand_beside_ours(make_scores, tmp_path):
     )
     sets = ["two", "one", "three"]
     write_tables(tmp_path, scores, about("ecc", "rvq", "demo"), sets)
-    text = render(tmp_path, [], METRICS, CONFIG.model_copy(update={"paper": ("demo", "rvq")}), {})
+    text = text_of(tmp_path, [], METRICS, CONFIG.model_copy(update={"paper": ("demo", "rvq")}), {})
     rows = [line for line in text.splitlines() if line.startswith(("| the paper", "| this study"))]
     cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
     assert [row[1:3] for row in cells] == [
@@ -375,7 +429,7 @@ def test_figures_of_the_paper_stand_beside_ours(make_scores, tmp_path):
     # PESQ 1 at 2 kbps: ECC is better at 1 already.
     assert cells[2][3] == "−50.0 %, +2.00 at its points" and cells[2][7] == "–"
     assert cells[4][3] == "−20.0 %, +0.32"
-    assert "| the paper" not in render(tmp_path, [], METRICS, CONFIG, {})
+    assert "| the paper" not in text_of(tmp_path, [], METRICS, CONFIG, {})
 
 
 def test_references_stand_above_the_points(scores):
@@ -399,12 +453,12 @@ def test_cells():
 
 def test_diagnostics_are_shown_of_the_codecs_that_have_them(scores, diagnostics, tmp_path):
     write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
-    assert "## Streams" not in render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    assert "## Streams" not in text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
     folder = tmp_path / "diagnostics" / "ecc"
     folder.mkdir(parents=True)
     for name, table in diagnostics.items():
         table.to_csv(folder / f"{name}.csv", index=False)
-    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    text = text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
     assert text.index("## Streams") < text.index("## Diagnostics")
     # Header and framing 3 %, check 1.5 %; coding 5.5 %, of it tables 1, ANS 0.5, bytes 4.
     assert "| +3.00 %" in text and "| +1.50 %" in text and "| +5.50 %" in text
@@ -415,11 +469,11 @@ def test_diagnostics_are_shown_of_the_codecs_that_have_them(scores, diagnostics,
 
 def test_code_books_are_shown_at_the_point_with_the_most_stages(scores, codebooks, tmp_path):
     write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
-    assert "## Code books" not in render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    assert "## Code books" not in text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
     folder = tmp_path / "diagnostics" / "ecc"
     folder.mkdir(parents=True)
     codebooks.to_csv(folder / "codebooks.csv", index=False)
-    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    text = text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
     assert "## Code books" in text and "## Streams" not in text
     rows = [line for line in text.splitlines() if " of 16 " in line]
     assert len(rows) == 2
@@ -495,17 +549,17 @@ def test_changes_of_a_curve_are_held_against_its_intervals():
 
 def test_listening_tests_are_shown_where_there_are_results(scores, tmp_path, monkeypatch):
     write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
-    before = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    before = text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
     assert "istening test" not in before
     folder = tmp_path / "listening"
     folder.mkdir()
     (folder / "README.md").touch()
-    assert render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS) == before
+    assert text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS) == before
     test = {"method": "mushra", "test_set": "default", "items": 5, "listeners": 9, "kept": 8}
     test |= {"means": "MEANS", "pairs": "PAIRS", "screening": "SCREENING"}
     tests = [test | {"name": "first"}, test | {"name": "second", "method": "abx", "means": ""}]
     monkeypatch.setattr("ecc.report.listening.sections", lambda _: tests)
-    text = render(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
+    text = text_of(tmp_path, [SOURCE], METRICS, CONFIG, PARAMETERS)
     first, _, second = text.partition("### Listening test `second`")
     assert "9 listeners, of whom 8 are counted" in first and "MEANS" in first
     assert "Half right is guessing" in second and "MEANS" not in second

@@ -123,6 +123,7 @@ def aggregate() -> None:
 def report() -> None:
     inputs = ("reports/rd.csv", "reports/diagnostics", "reports/training", "reports/models")
     put("reports/report.md", digest(*inputs, "data/configs/report.json"))
+    put("reports/tables.md", digest(*inputs))
     put("reports/machine.md", digest("reports/machine"))
     put("reports/figures/rd.png", digest("reports/rd.csv"))
 

@@ -71,7 +71,7 @@ def main() -> None:
             f"the worst to the best by the mean {METRICS[told['metrics'][0]].label} of {label}, "
             "evenly spaced.",
         }
-        names = ("report.md", "machine.md")
+        names = ("report.md", "tables.md", "machine.md")
         texts = {name: (REPORTS / name).read_text("utf-8") for name in names}
         modules = Path("node_modules")
         build.write_page(folder, study, texts, facts, REPORTS / "figures", modules)
@@ -138,7 +138,8 @@ def measured(rd: pd.DataFrame, scores: dict[str, pd.DataFrame]) -> str:
 def cards(
     bd_rate: pd.DataFrame, codecs: pd.DataFrame, codec: str, beside: Sequence[str]
 ) -> list[dict[str, str]]:
-    """The mean BD-rates of `codec` against those that it is drawn beside, for the headline."""
+    """The mean BD-rates of `codec` against those of `beside` that one can be given against on every
+    test set that both took part in, for the headline."""
     labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
     groups = {anchor: [anchor] for anchor in beside if anchor in labels}
     of_codec = bd_rate[(bd_rate["codec"] == codec) & bd_rate["metric"].isin(HEADLINE)]
@@ -146,11 +147,11 @@ def cards(
     return [
         {
             "value": f"{row['bd_rate']:+.1f} %".replace("-", "−"),
-            "text": f"rate against {labels[row['group']]} at equal {METRICS[row['metric']].label}",
-            "note": f"mean BD-rate over {row['rates']} of {row['compared']} test sets",
+            "text": f"rate for the {METRICS[row['metric']].label} of {labels[row['group']]}",
+            "note": f"mean BD-rate over {row['rates']} test sets",
         }
         for row in records(means)
-        if row["rates"]
+        if row["rates"] == row["compared"] > 0
     ]
 
 

@@ -17,7 +17,7 @@ REPORTS = Path("reports")
 
 
 def main() -> None:
-    """Write reports/figures/*.png, reports/report.md and reports/machine.md."""
+    """Write reports/figures/*.png, reports/report.md, reports/tables.md and reports/machine.md."""
     told = resolved.config("report")
     codecs, rd = read_table(REPORTS / "codecs.csv"), read_table(REPORTS / "rd.csv")
     sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
@@ -66,8 +66,8 @@ def main() -> None:
         figures.save(figure, REPORTS / "figures" / f"{name}.png")
 
     trained = [{"model": name, "software": trained_with(name)} for name in told["trained"]]
-    text = render(REPORTS, sources, metrics, config, told["parameters"], trained)
-    for name, content in (("report", text), ("machine", machine.page(REPORTS))):
+    texts = render(REPORTS, sources, metrics, config, told["parameters"], trained)
+    for name, content in {**texts, "machine": machine.page(REPORTS)}.items():
         with atomic_path(REPORTS / f"{name}.md") as path:
             path.write_text(content, encoding="utf-8")
 

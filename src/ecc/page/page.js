@@ -27,8 +27,20 @@ const fixed = (value, digits) => (value == null || Number.isNaN(value) ? DASH : 
 const score = (value) => fixed(value, 2).replace("-", "−");
 const signed = (value) => (value > 0 ? "+" : "") + score(value);
 const rate = (value) => (value == null || Number.isNaN(value) ? "no rate" : `${value.toFixed(2)} kbps`);
-/** A name of an utterance without the source that it begins with. */
-const short = (name) => name.split("__").slice(1).join(" / ") || name;
+/** The last part of the name of an utterance, and as many parts before it as tell it apart in its set. */
+const short = (() => {
+  const found = new Map();
+  for (const {utterances} of Object.values(SETS)) {
+    for (const {name} of utterances) {
+      const parts = name.split("__");
+      const taken = (from) => utterances.some((u) => u.name !== name && u.name.split("__").slice(from).join("__") === parts.slice(from).join("__"));
+      let from = parts.length - 1;
+      while (from > 0 && taken(from)) from--;
+      found.set(name, parts.slice(from).join(" / "));
+    }
+  }
+  return (name) => found.get(name) ?? name;
+})();
 const dark = () => document.documentElement.dataset.theme === "dark";
 
 /** A select or a group of radio buttons or checkboxes that calls `changed` and tells its `value`. */
@@ -701,7 +713,7 @@ function drawScores() {
 
 function paint(theme) {
   document.documentElement.dataset.theme = theme;
-  byId("theme").setAttribute("aria-pressed", `${theme === "dark"}`);
+  byId("theme").textContent = theme === "dark" ? "Light" : "Dark";
 }
 
 function begin() {

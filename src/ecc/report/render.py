@@ -43,8 +43,9 @@ def render(
     config: Report,
     parameters: Mapping[str, Any],
     trained: Sequence[Mapping[str, str]] = (),
-) -> str:
-    """Text of the report on the tables and figures that lie in `reports`.
+) -> dict[str, str]:
+    """The texts `report` and `tables`, what it has no room for, on the tables and figures that lie
+    in `reports`.
 
     sources: data/corpus/sources.json; parameters: the sections of params.yaml to print; trained:
     rows of the table of packages behind the models.
@@ -101,60 +102,80 @@ def render(
     }
     leading = [str(found["name"]) for found in test_sets[:LEADING]]
     bd = tables["bd_rate"]
-    return _template().render(
-        config=config,
-        leading=test_sets[:LEADING],
-        leading_names=" and ".join(f"`{name}`" for name in leading),
-        findings=findings(bd, metrics[:2], labels, leading, config),
-        led=average_pivot(bd[bd["test_set"].isin(leading)], codecs, metrics[:2]),
-        met=int((tables["targets"]["missed_by"] == 0).sum()),
-        to_meet=int(tables["targets"]["missed_by"].notna().sum()),
-        excess=excess_table(rd, labels),
-        label=labels.get(config.codec, config.codec),
-        metrics=[METRICS[metric].label for metric in metrics],
-        definitions=[f"{METRICS[m].label} ({METRICS[m].reference})" for m in metrics],
-        test_sets=test_sets,
-        averages=average_pivot(tables["bd_rate"], codecs, metrics),
-        pauses=pause_pivot(in_time),
-        pause_points=pause_points(in_time),
-        in_speech=speech_pivot(
+    beside = (tables["matched_rate"], codecs, metrics[:2], leading[:1], config)
+    shown = {
+        "config": config,
+        "leading": test_sets[:LEADING],
+        "leading_names": " and ".join(f"`{name}`" for name in leading),
+        "findings": leads(*beside) + findings(bd, metrics[:2], labels, leading, config),
+        "imitated": imitated(parameters),
+        "led": average_pivot(bd[bd["test_set"].isin(leading)], codecs, metrics[:2]),
+        "met": int((tables["targets"]["missed_by"] == 0).sum()),
+        "to_meet": int(tables["targets"]["missed_by"].notna().sum()),
+        "excess": excess_table(rd, labels),
+        "label": labels.get(config.codec, config.codec),
+        "metrics": [METRICS[metric].label for metric in metrics],
+        "definitions": [f"{METRICS[m].label} ({METRICS[m].reference})" for m in metrics],
+        "test_sets": test_sets,
+        "averages": average_pivot(tables["bd_rate"], codecs, metrics),
+        "pauses": pause_pivot(in_time),
+        "pause_points": pause_points(in_time),
+        "in_speech": speech_pivot(
             tables["bd_rate"],
             tables["speech_bd_rate"],
             {metric: METRICS[metric].label for metric in metrics[:3]},
             labels,
         ),
-        paper=markdown(paper_table(tables["bd_rate"], tables["equal_rate"], labels, config)),
-        pairs=pair_pivot(tables["pairs"], metrics, labels),
-        pair_averages=pair_averages(tables["pairs"], metrics, labels),
-        targets=target_pivot(tables["targets"], config.targets, labels),
-        runs=pair_pivot(tables["runs"], metrics, config.runs, ["anchor"]),
-        changes=pair_pivot(tables["runs"], metrics, config.runs, ["anchor"], change_cell),
-        akima=None if pd.isna(akima) else f"{akima:.2g}",
-        ablations=[_ablations(study, metrics) for study in ablations.read(reports / "ablations")],
-        listening=listening.sections(reports / "listening"),
-        figures=figures,
-        highest_kbps=HIGHEST_KBPS,
-        estimates=estimate_table(rd, labels),
-        diagnosed={
+        "paper": markdown(paper_table(tables["bd_rate"], tables["equal_rate"], labels, config)),
+        "pairs": pair_pivot(tables["pairs"], metrics, labels),
+        "pair_averages": pair_averages(tables["pairs"], metrics, labels),
+        "targets": target_pivot(tables["targets"], config.targets, labels),
+        "runs": pair_pivot(tables["runs"], metrics, config.runs, ["anchor"]),
+        "changes": pair_pivot(tables["runs"], metrics, config.runs, ["anchor"], change_cell),
+        "akima": None if pd.isna(akima) else f"{akima:.2g}",
+        "ablations": [
+            _ablations(study, metrics) for study in ablations.read(reports / "ablations")
+        ],
+        "listening": listening.sections(reports / "listening"),
+        "figures": figures,
+        "highest_kbps": HIGHEST_KBPS,
+        "estimates": estimate_table(rd, labels),
+        "diagnosed": {
             name: {title: markdown(table) for title, table in tables.items()}
             for name, tables in diagnosed.items()
             if "rate" in tables
         },
-        codebooks={
+        "diagnosed_first": {
+            name: {title: markdown(_first_set(table)) for title, table in tables.items()}
+            for name, tables in diagnosed.items()
+            if "rate" in tables
+        },
+        "codebooks": {
             name: markdown(tables["codebooks"])
             for name, tables in diagnosed.items()
             if "codebooks" in tables
         },
-        absent=markdown(tables["absent"]),
-        failures=markdown(failures),
-        scored=int(rd["n"].sum()),
-        failed=int(rd["failures"].sum()),
-        sources=source_table(sources),
-        codecs=markdown(ran[["codec", "label", "kind", "rate"]]),
-        taxonomy=markdown(taxonomy()),
-        trained=markdown(pd.DataFrame(trained)),
-        parameters=_yaml(parameters),
+        "absent": markdown(tables["absent"]),
+        "failures": markdown(failures),
+        "scored": int(rd["n"].sum()),
+        "failed": int(rd["failures"].sum()),
+        "sources": source_table(sources),
+        "codecs": markdown(ran[["codec", "label", "kind", "rate"]]),
+        "taxonomy": markdown(taxonomy()),
+        "trained": markdown(pd.DataFrame(trained)),
+        "parameters": _yaml(parameters),
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
     )
+    return {
+        name: environment.get_template(f"{name}.md.jinja").render(shown)
+        for name in ("report", "tables")
+    }
 
 
 def _ablations(study: ablations.Ablations, metrics: Sequence[str]) -> dict[str, Any]:
@@ -276,6 +297,60 @@ def findings(
             codecs = f"{labels[config.codec]} beside {labels[anchor]}"
             found.append(f"On `{test_set}`, {codecs}: {', '.join(parts)}.")
     return found
+
+
+def leads(
+    matched: pd.DataFrame,
+    codecs: pd.DataFrame,
+    metrics: Sequence[str],
+    test_sets: Sequence[str],
+    config: Report,
+) -> list[str]:
+    """How far `config.codec` is ahead of others, a sentence for each of `test_sets` and `metrics`:
+    at the lowest rate that is compared and that it reaches, against the highest up to which each
+    codec of `config.beside` that is none of this study, and the best other conventional one, is
+    behind.
+
+    matched: reports/matched_rate.csv; codecs: the table reports/codecs.csv.
+    """
+    labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
+    measured = codecs[codecs["rate"] == "measured"].set_index("codec")["kind"].to_dict()
+    rivals = {labels[c]: [c] for c in config.beside if measured.get(c, "own") != "own"}
+    others = [c for c in measured if measured[c] == "conventional" and c not in config.beside]
+    rivals["the best conventional codec"] = others
+    found = []
+    for test_set, metric in product(test_sets, metrics):
+        known = _of(matched, test_set).dropna(subset=[metric]).sort_values("kbps")
+        sign = -1 if metric in LOWER_IS_BETTER else 1
+        ours = known[known["codec"] == config.codec]
+        if ours.empty:
+            continue
+        ours = ours.iloc[0]
+        behind = []
+        for name, members in rivals.items():
+            rows = known[known["codec"].isin(members) & (known["kbps"] >= ours["kbps"])]
+            best = rows.loc[(sign * rows[metric]).groupby(rows["kbps"]).idxmax()]
+            best = best[(sign * best[metric] < sign * ours[metric]).cummin()]
+            if len(best):
+                last = best.iloc[-1]
+                who = "" if len(members) == 1 else f", {labels[last['codec']]}"
+                behind.append(f"{name} at {last['kbps']:g} kbps ({last[metric]:.2f}{who})")
+        if behind:
+            found.append(
+                f"On `{test_set}`, {labels[config.codec]} at {ours['kbps']:g} kbps has "
+                f"{METRICS[metric].label} {ours[metric]:.2f}, better than {' and '.join(behind)}."
+            )
+    return found
+
+
+IMITATED = {"loudness": "PESQ", "structure": "ViSQOL", "naturalness": "DNSMOS"}
+"""Metrics that parts of the loss of training imitate."""
+
+
+def imitated(parameters: Mapping[str, Any]) -> list[str]:
+    """The metrics that the loss in the section `train` of params.yaml imitates."""
+    loss = parameters.get("train", {}).get("loss", {})
+    return [metric for part, metric in IMITATED.items() if loss.get(part)]
 
 
 def average_pivot(bd: pd.DataFrame, codecs: pd.DataFrame, metrics: Sequence[str]) -> str:
@@ -540,6 +615,11 @@ def _of(table: pd.DataFrame, test_set: object) -> pd.DataFrame:
     return table[table["test_set"] == test_set]
 
 
+def _first_set(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first test set of a table."""
+    return table[table["test set"] == table["test set"].iloc[0]] if len(table) else table
+
+
 def _yaml(parameters: Mapping[str, Any]) -> str:
     yaml = YAML()
     yaml.default_flow_style = None
@@ -547,14 +627,3 @@ def _yaml(parameters: Mapping[str, Any]) -> str:
     text = io.StringIO()
     yaml.dump(dict(parameters), text)
     return text.getvalue().rstrip()
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("report.md.jinja")
