@@ -3,7 +3,6 @@
 import functools
 import http.server
 import json
-import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -12,17 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browsing import chromium
 
 from ecc import audio
 from ecc.listening.analysis import analyse, read_test
 from ecc.listening.key import LOW, MID, OPEN, REFERENCE, read_key
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = os.environ.get("ECC_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no browser: apt-get install chromium, or name one in $ECC_BROWSER"
-)
 
 # What the page does with sound: each source that was started, and what it is heard through.
 SPY = """
@@ -50,13 +43,8 @@ window.heard = () => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        # Without a sandbox Chromium runs as root too, as in a container.
-        started = playwright.chromium.launch(
-            executable_path=BROWSER, args=["--no-sandbox", "--mute-audio"]
-        )
+    with chromium("--mute-audio") as started:
         yield started
-        started.close()
 
 
 @pytest.fixture

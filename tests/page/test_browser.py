@@ -1,7 +1,6 @@
 """The page in a real browser, opened from its folder as a file, without any server."""
 
-import os
-import shutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,28 +8,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from browsing import chromium
 
 from ecc import audio
 from page.conftest import CODECS, ROOT, voice
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no browser: pip install '.[browser]'"
-)
 AXE = ROOT / "node_modules/axe-core/axe.min.js"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = {"desktop": 1300, "phone": 375}
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    program = os.environ.get("ECC_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip("no browser: apt-get install chromium, or name one in $ECC_BROWSER")
-    with playwright.sync_playwright() as drive:
-        arguments = ["--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
-        launched = drive.chromium.launch(executable_path=program, args=arguments)
-        yield launched
-        launched.close()
+    with chromium("--disable-gpu", "--autoplay-policy=no-user-gesture-required") as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +192,13 @@ def test_scores_are_sorted_cut_and_compared(opened: Any) -> None:
     opened.locator("#score-table").get_by_role("button", name="Listen").click()
     opened.locator("#play:enabled").wait_for()
     assert opened.evaluate("player.utterance") == "u0__c"
+
+
+def test_the_theme_is_turned(opened: Any) -> None:
+    for now, then in (("light", "dark"), ("dark", "light")):
+        assert opened.evaluate("document.documentElement.dataset.theme") == now
+        opened.locator("#theme").filter(has_text=re.compile(f"^{then}$", re.I)).click()
+    assert opened.evaluate("document.documentElement.dataset.theme") == "light"
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("desktop", "light"), ("phone", "dark")])
