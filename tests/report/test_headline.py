@@ -20,7 +20,6 @@ def test_the_numbers_by_which_versions_are_compared(tmp_path: Path) -> None:
         ("a", "estoi", "ecc", "rvq", -10.0),
     ]
     columns = ["test_set", "metric", "codec", "anchor", "bd_rate"]
-    pairs = [("a", "visqol", "rvq-coded", "rvq", -25.0)]
     log = tmp_path / "ecc"
     log.mkdir()
     (log / "metrics.json").write_text(
@@ -29,26 +28,20 @@ def test_the_numbers_by_which_versions_are_compared(tmp_path: Path) -> None:
     found = headline(
         matched,
         pd.DataFrame(compared, columns=columns),
-        pd.DataFrame(pairs, columns=columns),
         [log],
         ["pesq_wb", "visqol", "estoi"],
-        Report(beside=("rvq", "absent"), pairs=(("rvq-coded", "rvq"),)),
+        ["a", "b", "absent"],
+        Report(beside=("rvq", "absent"), matched_kbps=(0.8, 6.0, 9.0)),
     )
     assert found == {
-        "quality": {
-            "a": {"pesq_wb": {"0.8 kbps": 2.0, "6 kbps": 2.12346}, "visqol": {"0.8 kbps": 3.0}},
-            "b": {"pesq_wb": {"0.8 kbps": 1.0}, "visqol": {"0.8 kbps": 1.5}},
-        },
-        "bd_rate": {
-            "pesq_wb": {"ecc against rvq": -30.0},
-            "visqol": {"rvq-coded against rvq": -25.0},
-        },
-        "training": {"ecc": {"steps": 9, "loss": 0.5, "hours": 1.5}},
+        "quality": {"a": {"pesq_wb": 2.123}},
+        "bd_rate": {"pesq_wb": {"rvq": -30.0}, "visqol": {}},
+        "loss": {"ecc": 0.5},
     }
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 def test_a_study_of_nothing_has_no_numbers() -> None:
     empty = pd.DataFrame(columns=["test_set", "metric", "codec", "anchor", "bd_rate", "kbps"])
-    found = headline(empty, empty, empty, [], ["estoi"], Report())
-    assert found == {"quality": {}, "bd_rate": {}, "training": {}}
+    found = headline(empty, empty, [], ["estoi"], ["a"], Report())
+    assert found == {"quality": {}, "bd_rate": {}, "loss": {}}

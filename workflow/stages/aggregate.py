@@ -12,6 +12,7 @@ from ecc.report import bd_rate, rd
 from ecc.report.config import Report
 from ecc.report.headline import headline
 from ecc.report.machine import speed_table, version_table
+from ecc.report.paper import LEADING
 from ecc.report.pauses import speech_scores
 from ecc.report.runs import run_table
 from ecc.report.targets import target_table
@@ -82,7 +83,8 @@ def main() -> None:
     logs = [Path("reports/training") / name for name in told["trained"]]
     trained = [log for log in logs if (log / "metrics.json").exists()]
     numbers = headline(
-        tables["matched_rate"], tables["bd_rate"], tables["pairs"], trained, metrics, config
+        *(tables[name] for name in ("matched_rate", "bd_rate")),
+        *(trained, metrics, test_sets[:LEADING], config),
     )
     with atomic_path("reports/metrics.json") as path:
         path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,5 @@
-"""The few numbers by which two versions of the study are compared: `dvc metrics diff`."""
+"""The few numbers by which two versions of the study are compared, few enough for one line:
+`dvc metrics show`, `dvc exp show`."""
 
 import json
 import math
@@ -16,42 +17,39 @@ METRICS = ("pesq_wb", "visqol")
 def headline(
     matched: pd.DataFrame,
     bd_rate: pd.DataFrame,
-    pairs: pd.DataFrame,
     logs: Iterable[Path],
     metrics: Sequence[str],
+    test_sets: Sequence[str],
     config: Report,
 ) -> dict[str, Any]:
     """What reports/metrics.json holds; a number that is not given is left out.
 
-    `quality`: by test set, metric and rate, of `config.codec`; `bd_rate`, in percent, the mean over
-    test sets: by metric and codec, of `config.codec` against each that it is drawn beside, and of
-    each of `config.pairs`; `training`: by model, from each of `logs` (folders of DVCLive), the loss
-    on validation speech, the steps and the hours.
+    `quality`: by test set and metric, of `config.codec` on each of `test_sets` at the middle one of
+    `config.matched_kbps`; `bd_rate`, in percent, the mean over all test sets: by metric, of
+    `config.codec` against each codec of `config.beside`; `loss`: by model, on validation speech,
+    from each of `logs` (folders of DVCLive).
     """
     shown = [metric for metric in METRICS if metric in metrics]
-    codec = config.codec
+    rates = sorted(config.matched_kbps)
+    middle = matched[matched["kbps"] == rates[len(rates) // 2]]
     quality: dict[str, Any] = {}
-    for _, row in matched[matched["codec"] == codec].iterrows():
-        of_set = quality.setdefault(row["test_set"], {})
-        for metric in shown:
-            _put(of_set.setdefault(metric, {}), f"{row['kbps']:g} kbps", row[metric])
-    compared = [(bd_rate, codec, anchor) for anchor in config.beside]
-    compared += [(pairs, first, second) for first, second in config.pairs]
+    for test_set in test_sets:
+        rows = middle[(middle["codec"] == config.codec) & (middle["test_set"] == test_set)]
+        for metric in shown if len(rows) else []:
+            _put(quality.setdefault(test_set, {}), metric, rows[metric].iloc[0])
     saved: dict[str, Any] = {metric: {} for metric in shown}
-    for table, first, second in compared:
-        pair = table[(table["codec"] == first) & (table["anchor"] == second)]
+    ours = bd_rate[bd_rate["codec"] == config.codec]
+    for anchor in config.beside:
+        pair = ours[ours["anchor"] == anchor]
         for metric in shown:
-            given = pair.loc[pair["metric"] == metric, "bd_rate"]
-            _put(saved[metric], f"{first} against {second}", given.mean())
-    training: dict[str, Any] = {}
+            _put(saved[metric], anchor, pair.loc[pair["metric"] == metric, "bd_rate"].mean())
+    loss: dict[str, float] = {}
     for folder in logs:
         log = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        of_model = training.setdefault(folder.name, {"steps": log["step"]})
-        _put(of_model, "loss", log["valid"]["loss"])
-        _put(of_model, "hours", log["seconds"] / 3600)
-    return {"quality": quality, "bd_rate": saved, "training": training}
+        _put(loss, folder.name, log["valid"]["loss"])
+    return {"quality": quality, "bd_rate": saved, "loss": loss}
 
 
 def _put(numbers: dict[str, Any], key: str, value: float) -> None:
     if math.isfinite(value):
-        numbers[key] = float(f"{value:.6g}")
+        numbers[key] = float(f"{value:.4g}")
