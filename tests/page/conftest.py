@@ -115,6 +115,7 @@ def make_study(folder: Path) -> None:
 
     kinds = {codec: kind for codec, (kind, _, _) in CODECS.items()}
     labels = {codec: codec.upper() for codec in CODECS}
+    labels["port"] += " of a codec whose name is longer than the screen of a phone is wide"
     codecs = rd.read_codecs(folder / "data/streams", kinds, labels)
     config = Report(bootstrap=100)
     tables = {
@@ -125,6 +126,9 @@ def make_study(folder: Path) -> None:
     for name, table in tables.items():
         write_table(folder / "reports" / f"{name}.csv", table)
     (folder / "reports/report.md").write_text(REPORT)
+    (folder / "reports/tables.md").write_text(
+        "# All tables\n\n## All points\n\nOf [the report](report.md).\n\nSome.\n"
+    )
     (folder / "reports/machine.md").write_text(
         "# The machine that ran it\n\nSpeed.\n\n## Codecs\n\nOne.\n"
     )

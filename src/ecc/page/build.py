@@ -143,7 +143,8 @@ def document(texts: Mapping[str, str]) -> tuple[str, str, str, list[dict[str, An
     for token in tokens:
         for part in token.children or []:
             if part.type == "link_open" and (leads := titles.get(str(part.attrGet("href")))):
-                part.attrSet("href", f"#{leads.attrGet('id')}")
+                # The first title is that of the page.
+                part.attrSet("href", "#top" if leads is tokens[0] else f"#{leads.attrGet('id')}")
     sections = next((i for i, t in enumerate(tokens) if t.tag == "h2"), len(tokens))
     start = 3 if tokens and tokens[0].tag == "h1" else 0
 

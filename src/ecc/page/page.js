@@ -107,7 +107,7 @@ const MARKERS = {
 /** The colour of a codec; where it is dark, those that would not be seen are made lighter. */
 function colour(codec) {
   const shade = d3.lab(CODECS[codec].colour);
-  if (dark()) shade.l = Math.max(shade.l, 62);
+  if (dark() && shade.l < 62) shade.l = Math.hypot(shade.a, shade.b) < 8 ? Math.max(62, 100 - shade.l) : 62;
   return shade.formatHex();
 }
 
