@@ -193,8 +193,8 @@ def test_the_first_screen_says_what_was_found_on_the_test_sets_that_lead(make_sc
         for codec, rate in (("RVQ", "50 % less"), ("OPUS", "25 % more"))
     ]
     assert "(2 of 4)" in first and "`one`" not in first
-    assert "All points of <code>one</code>" in after.partition("## Appendix")[2]
-    assert "All points" not in after.partition("## Appendix")[0]
+    assert "All points of <code>one</code>" in after.partition("\n# All tables\n")[2]
+    assert "All points" not in after.partition("\n# All tables\n")[0]
 
 
 def test_ablations_have_a_section_for_each_full_model(scores, write_ablations, tmp_path):
