@@ -3,9 +3,9 @@
     python workflow/share.py push            # to the default remote of DVC
     python workflow/share.py pull
 
-`dvc push` carries the weights and the journals of scores. This carries the rest of data/ too:
-speech, streams, decoded audio, scores, as dvc.lock says that they are. PATHS name a part of it:
-`push data/streams data/scores`.
+`dvc push` carries the weights and the journals of scores, and git the reports. This carries the
+rest: speech, streams, decoded audio, scores and the page, as dvc.lock says that they are. PATHS
+name a part of it: `push data/streams data/scores`.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from dvc_data.hashfile.db import HashFileDB
 from dvc_data.hashfile.transfer import transfer
 
 app = typer.Typer(add_completion=False, help=__doc__)
-Paths = Annotated[list[Path] | None, typer.Argument(help="What to share; data/ if none is named.")]
+Paths = Annotated[list[Path] | None, typer.Argument(help="What to share; all if none is named.")]
 RemoteName = Annotated[str | None, typer.Option("--remote", "-r", help="Not the default remote.")]
 
 
@@ -91,12 +91,12 @@ def objects_of(repo: Repo, remote: str | None) -> HashFileDB:
 
 def outs(repo: Repo, paths: list[Path] | None) -> Iterator[Output]:
     """What stages make below these paths and `dvc push` leaves out, but not what git has."""
-    data = Path(repo.root_dir) / "data"
-    within = [path.absolute() for path in paths] if paths else [data]
-    every = [
-        out for out in repo.index.outs
-        if not out.use_cache and Path(out.fs_path).is_relative_to(data)
-    ]  # fmt: skip
+    within = [path.absolute() for path in paths] if paths else [Path(repo.root_dir)]
+    every = [  # a folder that is not there yet is told by its slash
+        out
+        for out in repo.index.outs
+        if not out.use_cache and repo.scm.is_ignored(f"{out.fs_path}/")
+    ]
     for path in within:
         if not any(Path(out.fs_path).is_relative_to(path) for out in every):
             sys.exit(f"share: no stage makes anything in {path} that dvc push leaves out")
