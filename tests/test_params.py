@@ -115,6 +115,10 @@ def test_the_projects_own_params_are_valid() -> None:
             ["models.a: codec.transform.n_fft: must be 2 * hop or more"],
         ),
         (
+            lambda p: p["models"].update(a={"lmbda": [1], "codec": {"transform": {"n_fft": 641}}}),
+            ["models.a: codec.transform.n_fft: must be even, not 641"],
+        ),
+        (
             lambda p: p["models"]["lyra-ecc"]["codec"]["transform"].update(hop=80),
             ["models.lyra-ecc: codec.transform.hop: hop * stack must be 320"],
         ),
@@ -126,6 +130,12 @@ def test_the_projects_own_params_are_valid() -> None:
                 }
             ),
             ["models.a: train.loss.n_fft: a crop (train.crop.frames) has 2560 samples"],
+        ),
+        (
+            lambda p: p["models"].update(
+                a={"lmbda": [1], "train": {"crop": {"frames": 16}, "loss": {"loudness": 1.0}}}
+            ),
+            ["models.a: train.loss.loudness: a crop (train.crop.frames) has 5120 samples"],
         ),
         (lambda p: p["train"]["loss"].update(mels=[40]), ["train.loss: n_fft and mels: one"]),
         (

@@ -25,6 +25,8 @@ from ecc.page.config import Page
 from ecc.report.config import Report
 from ecc.train.config import ModelConfig, Recipe, TokenModelConfig, TrainConfig
 
+# Samples of the shortest crop in which the parts of the loss hear anything (`ecc.train.hearing`).
+HEARD = {"loudness": 5376, "structure": 1280, "naturalness": 1121}
 # A name is part of a stage's and of a file's name.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
@@ -282,6 +284,8 @@ def _misfits(codec: CodecConfig, train: TrainConfig) -> Iterator[str]:
         yield f"codec.transform.hop: hop * stack must be {FRAME}, the samples of a frame of Lyra"
     if transform.kind == "stft" and transform.n_fft < 2 * transform.hop:
         yield "codec.transform.n_fft: must be 2 * hop or more, or frames leave gaps"
+    if transform.kind == "stft" and transform.n_fft % 2:
+        yield f"codec.transform.n_fft: must be even, not {transform.n_fft}"
     if codec.rvq.stages:
         if codec.rvq.tokens and train.processes > 1:
             yield "train.processes: a model of tokens is trained in one process"
@@ -296,8 +300,14 @@ def _misfits(codec: CodecConfig, train: TrainConfig) -> Iterator[str]:
         if train.crop.frames % entropy.z_stride:
             yield "train.crop.frames: must be a multiple of codec.entropy.z_stride"
     samples = train.crop.frames * transform.hop * transform.stack
-    if max(loss.n_fft) >= 2 * samples:
-        yield f"train.loss.n_fft: a crop (train.crop.frames) has {samples} samples, too few for it"
+    wanted = {"n_fft": max(loss.n_fft) // 2 + 1}
+    wanted |= {part: count for part, count in HEARD.items() if getattr(loss, part)}
+    for part, count in wanted.items():
+        if samples < count:
+            yield (
+                f"train.loss.{part}: a crop (train.crop.frames) has {samples} samples, too few for "
+                f"it: it needs {count}"
+            )
 
 
 def apply_patch(target: MutableMapping[str, Any], patch: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import torch
 from pesq import pesq
 
 from ecc.evaluate.metrics import METRICS
+from ecc.params import HEARD
 from ecc.train.config import LossConfig
 from ecc.train.hearing import Loudness, Naturalness, Structure
 from ecc.train.loss import Distortion
@@ -83,3 +84,12 @@ def test_they_are_part_of_the_distortion_where_they_have_a_weight(pairs):
     assert parts["loudness"].item() == heard(Loudness(), pairs[2])
     added = 0.2 * parts["loudness"] + 3 * parts["structure"] + 0.5 * parts["naturalness"]
     assert parts["distortion"].item() == pytest.approx((plain["distortion"] + added).item())
+
+
+@pytest.mark.parametrize("name", HEARD)
+def test_parameters_are_checked_for_the_shortest_crop_that_is_heard(name):
+    model = {"loudness": Loudness, "structure": Structure, "naturalness": Naturalness}[name]()
+    crop = torch.from_numpy(np.random.default_rng(0).normal(0, 0.1, (1, HEARD[name]))).float()
+    assert math.isfinite(model(crop, crop / 2).item())
+    with pytest.raises(RuntimeError):
+        model(crop[:, 1:], crop[:, 1:] / 2)
