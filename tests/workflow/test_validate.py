@@ -160,6 +160,17 @@ def test_a_class_that_is_not_there_is_named_before_anything_runs(
     assert "\n" not in str(error.value)
 
 
+def test_what_cannot_grow_is_named_before_anything_runs(project: Any) -> None:
+    project.main()
+    patch({"models": {"ecc": {"codec": {"transform": {"hidden": 64}}}}})
+    with pytest.raises(SystemExit) as error:
+        project.main()
+    (line,) = str(error.value).splitlines()
+    assert line.startswith("params.yaml: models.ecc.begins_as.2: it cannot become what follows: a ")
+    with pytest.raises(SystemExit):  # what was refused is not taken for checked
+        project.main()
+
+
 def test_a_codec_of_ones_own_follows_what_it_names(validate: Any) -> None:
     program = Path("coder")
     program.write_text("#!/bin/sh\n")
@@ -168,9 +179,10 @@ def test_a_codec_of_ones_own_follows_what_it_names(validate: Any) -> None:
     Path("weights/a.bin").write_text("a")
     Path("own.py").write_text(
         "import scipy\nfrom ecc.codecs.base import Codec\n"
-        "class Own(Codec):\n    def __init__(self, model, folder): ...\n"
+        "class Own(Codec):\n    def __init__(self, model, folder, parts): ...\n"
     )
-    own = {"model": "weights/a.bin", "folder": "./weights/"}
+    Path("b.bin").write_text("a")
+    own = {"model": "weights/a.bin", "folder": "./weights/", "parts": [{"second": "b.bin"}]}
     commands = {"encode": "./coder {input} {output}", "decode": "sh -c ./coder {input} {output}"}
     codecs = {
         "own": {"class": "own:Own", "label": "Own", "points": {"a": own}},
@@ -180,7 +192,7 @@ def test_a_codec_of_ones_own_follows_what_it_names(validate: Any) -> None:
     patch({"codecs": codecs, "study": {"codecs": [*study["codecs"], *codecs]}})
     assert "\nscipy " in validate()["encode-own"]
     files = told("codecs/own")["files"]
-    assert set(files) == {"weights/a.bin"}
+    assert set(files) == {"weights/a.bin", "b.bin"}
     assert {Path(file).name for file in told("codecs/cmd")["files"]} == {"coder", "sh"}
     Path("weights/a.bin").write_text("b")
     program.write_text("#!/bin/sh\nexit 1\n")

@@ -12,14 +12,17 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import script
 from ecc import params, resolved
 from ecc.codecs.base import debian_version
+from ecc.errors import CodecUnavailable
 from ecc.files import atomic_path, sha256_of
 from ecc.fingerprint import Code
+from ecc.model.config import CodecConfig
 from ecc.train.config import UNBOUND, Recipe
 
 SCRIPTS = Path("workflow/stages")
@@ -45,8 +48,10 @@ def main() -> None:
     if problems := list(problems_of_classes(study, code)):
         sys.exit("\n".join(f"params.yaml: {problem}" for problem in problems))
     found, versions = fingerprints(study, code)
-    write(resolved.FINGERPRINTS, {f"{name}.txt": text for name, text in found.items()})
     told = configs(study, versions)
+    if problems := list(problems_of_growth(told)):
+        sys.exit("\n".join(f"params.yaml: {problem}" for problem in problems))
+    write(resolved.FINGERPRINTS, {f"{name}.txt": text for name, text in found.items()})
     texts = {f"{name}.json": json.dumps(c, indent=1) + "\n" for name, c in told.items()}
     write(resolved.CONFIGS, texts)
 
@@ -69,9 +74,36 @@ def problems_of_classes(study: params.Params, code: Code) -> Iterator[str]:
                 if key not in known - {"self"}:
                     yield f"codecs.{name}.points.{point}: {cls} has no argument {key!r}"
                 try:
-                    shlex.split(value if is_command(value) else "")
+                    named({point: {key: value}})
                 except ValueError as error:
                     yield f"codecs.{name}.points.{point}.{key}: {error}"
+
+
+def problems_of_growth(told: Mapping[str, Any]) -> Iterator[str]:
+    """Models that cannot begin as they are to, among those that are told something new: a training
+    would find it out once everything is fetched."""
+    for name, config in told.items():
+        stage, _, model = name.partition("/")
+        if stage != "train" or not config["begins_as"] or told_before(name) == config:
+            continue
+        from ecc.model.codec import ECC  # PyTorch takes as long to import as all else here takes
+        from ecc.train.grow import grow
+
+        parts = [*config["begins_as"], config]
+        codecs = [CodecConfig.model_validate(part["codec"]) for part in parts]
+        for number, (smaller, larger) in enumerate(pairwise(codecs)):
+            try:
+                grow(ECC(larger), ECC(smaller))
+            except ValueError as error:
+                yield f"models.{model}.begins_as.{number}: it cannot become what follows: {error}"
+            except CodecUnavailable:  # Lyra's weights, which are not fetched yet
+                break
+
+
+def told_before(name: str) -> Any:
+    """What the last run wrote that a stage is told; None where it wrote nothing."""
+    path = resolved.CONFIGS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def fingerprints(
@@ -217,13 +249,24 @@ def named(points: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """What arguments of points may name as a file or, with a slash, a folder: the strings among
     them; of commands the program, and the files among the words."""
     found: set[str] = set()
-    for value in (value for kwargs in points.values() for value in kwargs.values()):
+    for value in leaves(points):
         if is_command(value):
             program, *words = shlex.split(value)
             found |= {shutil.which(program) or program, *filter(os.path.isfile, words)}
         elif isinstance(value, str):
             found.add(value)
     return found
+
+
+def leaves(value: object) -> Iterator[object]:
+    """What lists and mappings hold, however deep."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if not isinstance(value, list):
+        yield value
+        return
+    for part in value:
+        yield from leaves(part)
 
 
 def is_command(value: object) -> bool:
