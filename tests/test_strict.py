@@ -7,6 +7,7 @@ import pytest
 
 pytest_plugins = ["pytester"]
 HOOK = Path(__file__).with_name("strict.py").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
 TESTS = """
 import pytest
 
@@ -55,3 +56,11 @@ def test_a_skip_without_an_excuse_fails(
         passed=1, xfailed=1, skipped=3 - len(failed),
         failed=failed.count("program"), errors=failed.count("fixture"),
     )  # fmt: skip
+
+
+def test_ci_is_strict_and_runs_what_only_a_server_shows() -> None:
+    steps = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace("\\\n", " ")
+    (installed,) = re.findall(r"apt-get install (.*) >", steps)
+    assert "export ECC_TEST_STRICT=1" in steps
+    assert {"openssh-server", "slurm-wlm", "munge"} <= set(installed.split())
+    assert re.search(r"^workflow/test -m slow tests/workflow\b", steps, flags=re.MULTILINE)
