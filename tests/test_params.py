@@ -126,7 +126,10 @@ def test_the_projects_own_params_are_valid() -> None:
             lambda p: p["models"].update(
                 a={
                     "lmbda": [1],
-                    "train": {"crop": {"frames": 8}, "loss": {"n_fft": [1, 2, 3, 8192]}},
+                    "train": {
+                        "crop": {"frames": 8},
+                        "loss": {"n_fft": [1, 2, 3, 8192], "loudness": 0},
+                    },
                 }
             ),
             ["models.a: train.loss.n_fft: a crop (train.crop.frames) has 2560 samples"],

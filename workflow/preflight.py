@@ -22,6 +22,7 @@ from ecc import params, resolved
 from ecc.codecs.base import load_codec
 from ecc.data.corpus import identity
 from ecc.errors import CodecUnavailable
+from ecc.model.config import CodecConfig
 from ecc.model.files import ModelError
 from ecc.train.config import TrainConfig
 
@@ -68,11 +69,11 @@ def main() -> None:
     if not trained:
         print("Nothing is trained: the weights fit the parameters, the code and the corpus.")
         return
-    seconds = {stage: training_seconds(study, model_of(stage)) for stage in trained}
+    times = {stage: training_seconds(study, model_of(stage)) for stage in trained}
     for stage in order:
         if stage in trained:
-            print(f"TRAIN {model_of(stage)}: {trained[stage]}; {duration(seconds[stage])}")
-    total = sum(seconds.values())
+            print(f"TRAIN {model_of(stage)}: {trained[stage]}; {duration(times[stage])}")
+    total = sum(times.values())
     if not math.isnan(total):
         print(f"Training takes {duration(total)} in all, one model after the other, if this")
         print("machine is as fast as the one that wrote reports/training.")
@@ -176,31 +177,59 @@ def changed_keys(before: Any, after: Any, key: str = "") -> list[str]:
 
 
 def training_seconds(study: params.Params, model: str) -> float:
-    """Seconds that a training takes by the last log of this model, or by those of all others with
-    the same transform; NaN if there is none. A token model is known by its own log alone."""
+    """Seconds that a training takes, with those of what it begins as: by the last log of each, or
+    by those of all others with the same transform; NaN if there is none. A token model is known by
+    its own log alone."""
     if model in study.token_models:
         _, _, train = study.token_model(model)
-        path = Path("reports/training") / model / "metrics.json"
+        path = resolved.LOGS / model / "metrics.json"
         log = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         return train.all_steps * log["seconds"] / log["step"] if log.get("step") else math.nan
-    _, codec, train = study.model(model)
+    return sum(seconds(name, *parts) for name, parts in untrained(study, model).items())
+
+
+def untrained(study: params.Params, model: str) -> dict[str, tuple[CodecConfig, TrainConfig]]:
+    """The model, and before it those of what it begins as that are not there; by their logs."""
+    parts = {model: study.resolved(study.models[model])}
+    try:
+        files = resolved.beginnings(model)
+    except FileNotFoundError:  # no corpus yet, so that nothing was trained on it
+        files = []
+    there = {number for number, file in enumerate(files, 1) if file["weights"].exists()}
+    for number, recipe in reversed(list(enumerate(study.models[model].begins_as, 1))):
+        if number in there:
+            break
+        parts[f"{model}-{number}"] = study.resolved(recipe)
+    return parts
+
+
+def seconds(name: str, codec: CodecConfig, train: TrainConfig) -> float:
+    """Seconds that one part of a training takes, whose log has this name."""
     speeds: dict[str, float] = {}
-    for path in Path("reports/training").glob("*/metrics.json"):
-        name = path.parent.name
+    for path in resolved.LOGS.glob("*/metrics.json"):
         log = json.loads(path.read_text(encoding="utf-8"))
-        told = trained_with(name)
+        told = trained_with(path.parent.name) or begun_with(path.parent.name)
         if not (log.get("step") and told):
             continue
         if told["codec"]["transform"] == codec.relevant()["transform"]:
-            speeds[name] = log["seconds"] / log["step"] / work(TrainConfig(**told["train"]))
+            spent = log["seconds"] / log["step"]
+            speeds[path.parent.name] = spent / work(TrainConfig(**told["train"]))
     typical = statistics.median(speeds.values()) if speeds else math.nan
-    return train.all_steps * work(train) * speeds.get(model, typical)
+    return train.all_steps * work(train) * speeds.get(name, typical)
 
 
 def trained_with(model: str) -> Any:
     """What the training of a model was told, as noted beside its log; None where it was not."""
     path = resolved.MODELS / f"{model}.json"
     return json.loads(path.read_text(encoding="utf-8"))["config"] if path.exists() else None
+
+
+def begun_with(log: str) -> Any:
+    """What the training of what a model begins as was told, by its log, MODEL-NUMBER; or None."""
+    model, _, number = log.rpartition("-")
+    whole = trained_with(model) or {}
+    parts = dict(enumerate(whole.get("begins_as", ()), 1))
+    return parts.get(int(number)) if number.isdigit() else None
 
 
 def work(train: TrainConfig) -> float:

@@ -50,6 +50,7 @@ MODELS: dict[str, Any] = {
     },
     "token_models": {"rvq-coded": {"variant": "rvq-coded", "base": "rvq/rvq"}},
 }
+SMALLER = {"lmbda": [2.0, 4.0], "train": {"steps": 200}}  # what a model may begin as
 CODECS = STUDY["study"]["codecs"]
 EVERYTHING = {
     "fetch-lyra", "corpus", "train@ecc", "train@choosy", "train@rvq", "tokens@rvq-coded", "inputs",
@@ -225,6 +226,7 @@ def test_preflight_sees_that_the_command_of_a_training_changes(
         ({"train": {"crop": {"frames": 96}}}, "about 7 min"),  # 6.7
         ({"train": {"optimizer": "muon"}}, "about 7 min"),  # twice
         ({"train": {"learning_rate": 0.002}}, "about 3 min"),
+        ({"models": {"ecc": {"begins_as": [SMALLER]}}}, "about 10 min"),
         ({"codec": {"transform": {"width": 72}}}, "nobody has measured how long it takes"),
     ],
 )
@@ -242,6 +244,32 @@ def test_preflight_knows_what_a_step_costs(
     Clone(tmp_path).patch(patch)
     study = params.load(tmp_path / "params.yaml")
     assert preflight.duration(preflight.training_seconds(study, "ecc")) == duration
+
+
+def test_preflight_counts_what_a_model_begins_as_by_its_own_log_and_only_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "workflow")
+    monkeypatch.chdir(tmp_path)
+    preflight = importlib.import_module("preflight")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    Clone(tmp_path).patch({"train": {"cycles": 1}, "models": {"rvq": {"begins_as": [
+        {"stages": [1], "codec": {"transform": {"hidden": 8}}, "train": {"steps": 100, "cycles": 3}}
+    ], "train": {"steps": 10}}}})  # fmt: skip
+    study = params.load()
+    told = {}
+    for name, (codec, train) in preflight.untrained(study, "rvq").items():
+        told[name] = {"codec": codec.relevant(), "train": train.relevant(tokens=False)}
+        log = tmp_path / "reports/training" / name / "metrics.json"
+        log.parent.mkdir(parents=True)
+        log.write_text(json.dumps({"step": 2, "seconds": 4 if name == "rvq-1" else 20}))
+    (tmp_path / "reports/models").mkdir()
+    note = {"config": told["rvq"] | {"begins_as": [told["rvq-1"]]}}
+    (tmp_path / "reports/models/rvq.json").write_text(json.dumps(note))
+    assert preflight.training_seconds(study, "rvq") == pytest.approx(10 * 10 + 300 * 2)
+    there = [{"weights": tmp_path / "params.yaml"}]
+    monkeypatch.setattr(preflight.resolved, "beginnings", lambda model: there)
+    assert preflight.training_seconds(study, "rvq") == pytest.approx(10 * 10)
 
 
 def test_preflight_sees_that_the_corpus_changes(
