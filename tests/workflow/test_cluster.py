@@ -114,7 +114,6 @@ def cluster(tmp_path: Path) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_a_cluster_without_accounting_runs_the_study(cluster: None, fresh: Clone) -> None:  # noqa: F811
-    shutil.copytree(ROOT / PROFILE, fresh.path / PROFILE)
     model = change_a_lambda(fresh)
     content = YAML(typ="safe").load(fresh.path / "params.yaml")
     content["study"]["codecs"] = ["ecc", "opus"]
