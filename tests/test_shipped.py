@@ -93,9 +93,11 @@ def card() -> str:
 # ---------------------------------------------------------------------- fetching
 
 
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("place", ["by name", "remote", "data/models"])
 def test_a_model_from_a_folder_is_found_by_all_commands(table, model, tmp_path, fetched, place):
-    put(tmp_path / "there", table["ecc"].places[place], model)
+    by_name, remote = table["ecc"].places
+    named = {"by name": by_name, "remote": remote, "data/models": f"variant/{by_name}"}
+    put(tmp_path / "there", named[place], model)
     assert "0.0 MB" not in run("models", "fetch", "--from", "there")
     assert [path.name for path in fetched.iterdir()] == ["ecc.safetensors"]
     assert hashlib.sha256(model).hexdigest()[:6] in run("models")
@@ -178,6 +180,14 @@ def test_what_is_missing_and_shipped_is_named(table, tmp_path):
     with pytest.raises(ModelError, match="`ecc models fetch ecc` brings it"):
         ecc.load()
     with pytest.raises(ModelError, match=r"dvc pull` fetches the trained ones$"):
+        ecc.load("mine")
+
+
+def test_all_models_there_are_are_named(model, tmp_path, fetched, monkeypatch):
+    monkeypatch.setattr(module, "BROUGHT", tmp_path / "brought")
+    put(tmp_path / "brought", "ecc.safetensors", model)
+    put(fetched, "other.safetensors", model)
+    with pytest.raises(ModelError, match=r"brought; there are: ecc; .*models; there are: other$"):
         ecc.load("mine")
 
 

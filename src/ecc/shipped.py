@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from ecc.files import ChecksumError, atomic_path, sha256_of
-from ecc.model.files import DEFAULT, ModelError, find_model, find_model_by_id, models_folder
+from ecc.model.files import (
+    DEFAULT,
+    ModelError,
+    find_model,
+    find_model_by_id,
+    list_models,
+    models_folder,
+)
 
 What = TypeVar("What")
 BROUGHT = Path(__file__).parent / "models"  # by a wheel
@@ -60,13 +67,15 @@ def find(search: Callable[[What, Path], Path], what: What, folder: Path | None =
         ModelError: none of them has it; the message says how it is fetched, if it is one of ours.
     """
     problems = []
-    for place in folders(folder):
+    places = folders(folder)
+    for place in [place for place in places if place.is_dir()] or places[:1]:
         try:
             return search(what, place)
         except ModelError as error:
             problems.append(str(error))
-    hint = f"; `ecc models fetch {name}` brings it" if (name := _named(what)) else ""
-    raise ModelError(problems[0] + hint)
+    if name := _named(what):
+        problems.append(f"`ecc models fetch {name}` brings it")
+    raise ModelError("; ".join(problems))
 
 
 def find_for(model: str | None, model_id: bytes, folder: Path | None = None) -> Path:
@@ -112,7 +121,8 @@ def fetch(model: Shipped, source: str, folder: Path) -> Path:
 
     Args:
         model: one of `shipped`.
-        source: folder, or http(s) address, below which the file lies at one of `model.places`.
+        source: http(s) address, below which the file lies at one of `model.places`; or folder, in
+            which its name may be in another folder too, as in data/models.
         folder: made if it is not there. What is there and whole is not fetched again.
 
     Raises:
@@ -128,8 +138,8 @@ def fetch(model: Shipped, source: str, folder: Path) -> Path:
     from ecc.data.download import Unreachable, download
 
     if not source.startswith(("http://", "https://")):
-        files = [Path(source, place) for place in model.places]
-        for file in files:
+        by_name = [file for file in list_models(Path(source)) if file.stem == model.name]
+        for file in (*by_name, Path(source, model.places[1])):
             if file.is_file():
                 return _copy(file, path, model.sha256)
         raise Unreachable(f"{source}: holds neither {' nor '.join(model.places)}")
