@@ -1,8 +1,13 @@
 import doctest
 import io
+import shlex
+import signal
+import struct
 import subprocess
 import sys
+import time
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +18,12 @@ from model.test_rvq import raw_codec as rvq_codec
 from typer.testing import CliRunner, Result
 
 import ecc
-from ecc import audio
+from ecc import audio, cli
 from ecc.cli import app
 from ecc.model.files import read_model
 from ecc.model.weights import save_model
 
-ECC = [sys.executable, "-c", "from ecc.cli import app; app()"]
+ECC = [sys.executable, "-c", "from ecc.cli import run; run()"]
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +39,8 @@ def models(tmp_path_factory):
 @pytest.fixture
 def folder(tmp_path, monkeypatch, models):
     """A working folder with a stereo recording at 44.1 kHz and a longer one, of three chunks."""
-    time = np.arange(44100) / 44100
-    wave = 0.2 * np.stack([np.sin(900 * time), np.sin(1300 * time)], axis=1)
+    t = np.arange(44100) / 44100
+    wave = 0.2 * np.stack([np.sin(900 * t), np.sin(1300 * t)], axis=1)
     soundfile.write(tmp_path / "in.wav", wave, 44100)
     noise = 0.1 * np.random.default_rng(0).standard_normal(300_000)
     soundfile.write(tmp_path / "long.flac", noise, 16000)
@@ -79,6 +84,46 @@ def test_pipes_hold_the_same_bytes(folder):
     wave = invoke("decode", "-", "-", stdin=stream).stdout_bytes
     assert wave == (folder / "out.wav").read_bytes()
     assert "tiny" in invoke("inspect", "-", stdin=stream).stdout
+
+
+def test_decoding_into_a_pipe_does_not_wait_for_the_end(folder):
+    run("encode", "long.flac", "out.ecc")
+    run("decode", "out.ecc", "out.wav")
+    whole = (folder / "out.wav").read_bytes()
+    assert invoke("decode", "out.ecc", "-").stdout_bytes == whole
+    data = (folder / "out.ecc").read_bytes()
+    command = [*ECC, "decode", "-", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(data[:-10])  # a part of its last chunk is yet to come
+        process.stdin.flush()
+        assert process.stdout.read(40_000) == whole[:40_000]
+        process.stdin.write(data[-10:])
+        process.stdin.close()
+        assert process.stdout.read() == whole[40_000:]
+    assert process.returncode == 0
+
+
+def test_damage_on_the_way_into_a_pipe_is_an_error_behind_what_is_whole(folder):
+    encode_and_damage(folder)
+    run("decode", "out.ecc", "out.wav")
+    result = invoke("decode", "cut.ecc", "-", code=1)
+    assert result.stderr == "ecc: cut.ecc: cut short in chunk 3 of 3\n"
+    heard = result.stdout_bytes
+    assert len(heard) > 10_000 and (folder / "out.wav").read_bytes().startswith(heard)
+
+
+@pytest.mark.parametrize("samples", [0, 5])
+def test_the_header_of_a_wave_into_a_pipe(folder, samples):
+    data = ecc.load("tiny").encode(np.zeros(samples, np.float32))
+    (folder / "out.ecc").write_bytes(data)
+    run("decode", "out.ecc", "out.wav")
+    assert invoke("decode", "out.ecc", "-").stdout_bytes == (folder / "out.wav").read_bytes()
+
+
+def test_a_wave_that_is_too_long_for_its_header_has_no_end():
+    (length,) = struct.unpack("<I", cli._wave_header(2**31)[-4:])
+    assert length >= audio.UNKNOWN_LENGTH
 
 
 def test_python_says_the_same(folder):
@@ -133,6 +178,7 @@ def test_a_bad_file_does_not_stop_the_others(folder):
         (("encode", "in.wav"), "give one input and its output"),
         (("encode", "in.wav", "long.flac", "x.ecc"), "give one input and its output"),
         (("encode", "-", "--out", "new"), "standard input has no name"),
+        (("encode", "in.wav", "--out", "in.wav"), "in.wav: is no folder"),
         (("encode", "in.wav", "x.ecc", "--level", "1", "--kbps", "2"), "exclude each other"),
         (("decode", "old/in.ecc", "x.txt"), "x.txt: cannot write .txt"),
         (("decode", "old/in.ecc", "in.wav"), "in.wav: exists; --overwrite"),
@@ -338,6 +384,37 @@ def test_a_broken_pipe_is_no_error_of_ours(folder):
     messages = process.stderr.read()
     assert process.wait() == 1
     assert "Traceback" not in messages and "Exception" not in messages
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("command", ["--version", "--help", "models", "inspect out.ecc"])
+def test_a_full_disk_behind_standard_output_is_one_line(folder, command):
+    (folder / "out.ecc").write_bytes(ecc.load("tiny").encode(np.zeros(9, np.float32)))
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*ECC, *command.split()], stdout=full, stderr=subprocess.PIPE)
+    assert done.stderr.decode().splitlines() == ["ecc: standard output: No space left on device"]
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_what_is_closed_is_not_missed(folder, closed):
+    command = f"{shlex.join(ECC)} encode in.wav out.ecc {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stdout
+    assert (folder / "out.ecc").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_stopped_leaves_nothing(folder, number):
+    soundfile.write(folder / "hour.wav", np.zeros(16000 * 3600, np.int16), 16000)
+    before = names(folder)
+    with subprocess.Popen([*ECC, "encode", "hour.wav", "hour.ecc"], stderr=subprocess.PIPE) as one:
+        while names(folder) == before:
+            time.sleep(0.05)
+        one.send_signal(number)
+        assert one.stderr and b"Traceback" not in one.stderr.read()
+    assert one.returncode == 128 + number
+    assert names(folder) == before
 
 
 @pytest.mark.slow

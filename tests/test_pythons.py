@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 VERSIONS = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
 # Where pyenv and uv have theirs, which need not be on the path.
 PLACES = ("~/.pyenv/versions/{}.*/bin/python3", "~/.local/share/uv/python/cpython-{}.*/bin/python3")
-ECC = "from ecc.cli import app; app()"
+ECC = "from ecc.cli import run; run()"
 
 
 def test_the_first_version_is_the_oldest_that_is_allowed() -> None:

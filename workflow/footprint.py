@@ -34,7 +34,8 @@ from ecc.tables import write_table
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = Path("reports/footprint.csv")
 SECONDS = (10, 60)
-ECC = "from ecc.cli import app; app()"
+# The program as an installed one begins; before there was a function for it, the commands.
+ECC = "from ecc import cli; getattr(cli, 'run', cli.app)()"
 # Runs a command and prints what it took. A process of its own: the most memory of a child counts
 # that of its parent when it began.
 TAKE = """

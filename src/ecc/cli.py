@@ -4,14 +4,20 @@ Imports take time: NumPy and what else codes is imported once a model is needed,
 not for what is wrong with arguments and files.
 """
 
+import atexit
 import functools
+import gc
 import os
 import shutil
+import signal
+import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn, Self, TypeVar
 
 import typer
@@ -54,6 +60,31 @@ Level = Annotated[
     int | None, typer.Option("--level", "-l", min=0, help="Quality level, 0 the lowest rate.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
+
+
+def run() -> None:
+    """The program `ecc`."""
+    # A command ends before it makes garbage worth the search, which would be done at the end too.
+    gc.disable()
+    atexit.register(gc.freeze)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by who started this
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+    for name in ("SIGTERM", "SIGHUP"):  # not every system has both, and nohup ignores one
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop)
+    try:
+        app()
+    except KeyboardInterrupt:  # before the command began
+        sys.exit(128 + signal.SIGINT)
+    except OSError as error:  # one of a file is told of where it comes up
+        sys.exit(f"ecc: {error.filename or 'standard output'}: {error.strerror}")
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """End as after an error, so that no unfinished file is left."""
+    sys.exit(128 + number)
 
 
 def _version(asked: bool) -> None:
@@ -179,9 +210,12 @@ def decode(
         try:
             return EccCodec(find_for(model, model_id, models))
         except ModelError as error:
-            raise _Failure(str(error)) from None
+            raise ValueError(error) from None
 
     def work(source: str, target: str, progress: "Progress | _Unseen") -> None:
+        if target == "-" and not conceal:
+            _play(source, model, models, progress)
+            return
         with _open(source) as file:
             data = file.read()
         header, _ = Header.unpack(data)
@@ -429,6 +463,8 @@ def _jobs(
 ) -> list[tuple[str, str]]:
     """Each input with its output. Nothing is done where any output is not to be written."""
     if out is not None:
+        if out.exists() and not out.is_dir():
+            _fail(f"{out}: is no folder")
         if "-" in paths:
             _fail("-: standard input has no name that its output in a folder could have")
         jobs = [(source, str(out / f"{Path(source).stem}{suffix}")) for source in paths]
@@ -521,6 +557,38 @@ def _progress(prefix: str = "") -> "Progress | _Unseen":
         console=Console(stderr=True),
         redirect_stdout=False,
         transient=True,
+    )
+
+
+def _play(
+    source: str, model: str | None, models: Path | None, progress: "Progress | _Unseen"
+) -> None:
+    """Decode to standard output piece by piece, so that what follows need not wait for the end."""
+    from ecc import audio, streaming
+    from ecc.model.files import ModelError
+
+    output = sys.stdout.buffer
+    with nullcontext(sys.stdin.buffer) if source == "-" else Path(source).open("rb") as file:
+        try:
+            reader = streaming.open(file, model=model, models=models)
+        except ModelError as error:
+            raise ValueError(error) from None
+        start = reader.read(1)  # nothing comes out of what is damaged from its start
+        output.write(_wave_header(reader.samples))
+        total = reader.codec.codec.count_chunks(reader.samples)
+        for block in progress.track(chain([start], reader), total, description=source):
+            output.write(audio.to_int16(block).astype("<i2").tobytes())
+            output.flush()
+    _say(f"standard output: {reader.samples / audio.SAMPLE_RATE:.2f} s")
+
+
+def _wave_header(samples: int) -> bytes:
+    """Of a WAV with so many samples, 16 kHz, mono, 16 bit; if it cannot say that many, without an
+    end."""
+    size = min(2 * samples, 2**32 - 37)
+    form = 1, 1, 16000, 32000, 2, 16  # PCM, channels, samples and bytes a second, ...
+    return struct.pack(
+        "<4sI8sI2H2I2H4sI", b"RIFF", 36 + size, b"WAVEfmt ", 16, *form, b"data", size
     )
 
 
