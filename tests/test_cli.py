@@ -396,6 +396,17 @@ def test_a_full_disk_behind_standard_output_is_one_line(folder, command):
     assert done.returncode == 1
 
 
+@pytest.mark.parametrize("asked", [None, "3"])
+def test_one_thread_unless_more_are_asked_for(folder, monkeypatch, asked):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    code = "import atexit, os; atexit.register(lambda: print(os.environ['OMP_NUM_THREADS']));"
+    command = [*ECC[:2], code + ECC[2], "models"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == (asked or "1")
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 def test_what_is_closed_is_not_missed(folder, closed):
     command = f"{shlex.join(ECC)} encode in.wav out.ecc {closed}"

@@ -66,6 +66,8 @@ def run() -> None:
     """The program `ecc`."""
     # A command ends before it makes garbage worth the search, which would be done at the end too.
     gc.disable()
+    # Products are small: threads that wait for each other took twice the time of the processor.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     atexit.register(gc.freeze)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by who started this
