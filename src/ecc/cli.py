@@ -18,11 +18,13 @@ from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
+    from typing import Self  # not before Python 3.11
+
     from rich.progress import Progress
 
     from ecc.codecs.ecc import EccCodec
@@ -528,7 +530,7 @@ def _reason(source: str, error: Exception) -> str:
 class _Unseen:
     """In the place of a bar that nobody would see move, and for which nothing is imported."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Self":
         return self
 
     def __exit__(self, *error: object) -> None:

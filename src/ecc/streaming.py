@@ -25,7 +25,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Literal, Self, overload
+from typing import TYPE_CHECKING, BinaryIO, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +37,9 @@ from ecc.model.files import find_model
 from ecc.model.rans import CodingError
 from ecc.shipped import find, find_for
 from ecc.stream import ID_BYTES, MAX_CHUNK_BYTES, Header, StreamError, covered, pack_chunk
+
+if TYPE_CHECKING:
+    from typing import Self  # not before Python 3.11
 
 BLOCK = 2**18  # samples that are read back at a time
 
@@ -116,7 +119,7 @@ class _File:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Self":
         return self
 
     def __exit__(
@@ -285,7 +288,7 @@ class Reader(_File):
         self._left = x[end:]
         return x[:end]
 
-    def __iter__(self) -> Self:
+    def __iter__(self) -> "Self":
         return self
 
     def __next__(self) -> NDArray[np.float32]:
