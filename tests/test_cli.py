@@ -422,6 +422,7 @@ def test_a_command_that_is_stopped_leaves_nothing(folder, number):
     with subprocess.Popen([*ECC, "encode", "hour.wav", "hour.ecc"], stderr=subprocess.PIPE) as one:
         while names(folder) == before:
             time.sleep(0.05)
+        time.sleep(0.5)  # it is there a moment before it is sure to be removed
         one.send_signal(number)
         assert one.stderr and b"Traceback" not in one.stderr.read()
     assert one.returncode == 128 + number
