@@ -417,12 +417,14 @@ def test_what_is_closed_is_not_missed(folder, closed):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_command_that_is_stopped_leaves_nothing(folder, number):
-    soundfile.write(folder / "hour.wav", np.zeros(16000 * 3600, np.int16), 16000)
+    soundfile.write(folder / "minutes.wav", np.zeros(16000 * 1200, np.int16), 16000)
     before = names(folder)
-    with subprocess.Popen([*ECC, "encode", "hour.wav", "hour.ecc"], stderr=subprocess.PIPE) as one:
+    with subprocess.Popen(
+        [*ECC, "encode", "minutes.wav", "minutes.ecc"], stderr=subprocess.PIPE
+    ) as one:
         while names(folder) == before:
             time.sleep(0.05)
-        time.sleep(0.5)  # it is there a moment before it is sure to be removed
+        time.sleep(0.2)  # it is there a moment before it is sure to be removed
         one.send_signal(number)
         assert one.stderr and b"Traceback" not in one.stderr.read()
     assert one.returncode == 128 + number
