@@ -13,11 +13,7 @@ import pytest
 # drives the browser),
 EXCUSES = [
     *("no instruction sets to cap", "ru_maxrss is in KiB on Linux"),
-<<<<<<< HEAD
-    *("no browser: apt-get", r"no Python 3\.\d+ here"),
-=======
-    *("no browser: ", "playwright is not", r"no Python 3\.\d+ here", "no mount namespaces here"),
->>>>>>> f9a195f (CI: a skip needs an excuse again, and remotes, experiments and a cluster are tried)
+    *("no browser: apt-get", r"no Python 3\.\d+ here", "no mount namespaces here"),
 ]
 # The packages that run the codecs of others, and hear words and speakers, which the study does
 # without, and their weights,
