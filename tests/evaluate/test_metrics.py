@@ -10,6 +10,7 @@ from ecc.evaluate.config import ScoreConfig
 from ecc.evaluate.metrics import (
     METRICS,
     dnsmos,
+    dnsmos_ovrl,
     estoi,
     log_mel_distance,
     missing_package,
@@ -60,6 +61,15 @@ def test_log_mel_distance_is_in_decibels_and_knows_no_level(voice):
 def test_dnsmos_agrees_with_speechmos(voice, seconds, expected):
     # `p808_mos` of speechmos 0.0.1.1 with librosa 0.11.0: a repeated signal and long ones.
     assert dnsmos(np.zeros(0), voice(seconds, seed=1)) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(2.25, 1.80868), (7, 1.75475), (26, 1.77690)])
+def test_dnsmos_ovrl_agrees_with_speechmos(voice, seconds, expected):
+    # `ovrl_mos` of speechmos 0.0.1.1, which needs no librosa for it.
+    decoded = voice(seconds, seed=1)
+    assert dnsmos_ovrl(np.zeros(0), decoded) == pytest.approx(expected, abs=1e-4)
+    with pytest.raises(ValueError, match="silent"):
+        dnsmos_ovrl(decoded, np.zeros_like(decoded))
 
 
 VISQOL = Path(os.environ.get("ECC_MIRROR", "")) / "google-visqol"

@@ -163,18 +163,9 @@ def dnsmos(reference: Samples, decoded: Samples) -> float:
     each second, averaged; a shorter signal is repeated. Raises ValueError when `decoded` is
     silent.
     """
-    if not decoded.any():
-        raise ValueError("decoded signal is silent")
     import torch
 
-    window = 144_160
-    while len(decoded) < window:
-        decoded = np.concatenate([decoded, decoded])
-    # By a rounding error speechmos hears seven windows at most, and so do we.
-    count = min(max(1, len(decoded) // SAMPLE_RATE - 9), 7)
-    starts = range(0, count * SAMPLE_RATE, SAMPLE_RATE)
-    session, bank = _dnsmos()
-    segments = np.stack([decoded[start : start + window - 160] for start in starts])
+    segments = _dnsmos_windows(decoded)[:, :-160]
     spectra = torch.stft(
         torch.from_numpy(segments),
         n_fft=321,
@@ -183,12 +174,33 @@ def dnsmos(reference: Samples, decoded: Samples) -> float:
         pad_mode="constant",
         return_complex=True,
     )
-    power = (spectra.abs() ** 2).mT @ bank
+    power = (spectra.abs() ** 2).mT @ _dnsmos_bank()
     level = 10 * power.clamp(min=1e-10).log10()
     level = (level - level.amax((1, 2), keepdim=True)).clamp(min=-80)
     # One at a time: all at once takes 200 MB and is no faster.
     windows = ((level + 40) / 40).numpy()[:, None]
-    return float(np.mean([session.run(None, {"input_1": window})[0] for window in windows]))
+    network = _dnsmos_network("model_v8.onnx")
+    return float(np.mean([network.run(None, {"input_1": window})[0] for window in windows]))
+
+
+@metric(
+    "DNSMOS OVRL",
+    ("speechmos", "onnxruntime"),
+    "Reddy et al., 2022",
+    hears_reference=False,
+)
+def dnsmos_ovrl(reference: Samples, decoded: Samples) -> float:
+    """DNSMOS P.835 (Reddy et al., 2022): the MOS that a network expects of `decoded` overall, after
+    listeners who rated speech and background apart first; 1 to 5.
+
+    `reference` is not heard. Windows and network are those of `speechmos`, as of `dnsmos`. Raises
+    ValueError when `decoded` is silent.
+    """
+    network = _dnsmos_network("sig_bak_ovr.onnx")
+    windows = _dnsmos_windows(decoded)[:, None]
+    raw = [network.run(None, {"input_1": window})[0][0, 2] for window in windows]
+    # From what the network was trained to say to the scale of listeners, as speechmos has it.
+    return float(np.mean(np.polyval([-0.06766283, 1.11546468, 0.04602535], raw)))
 
 
 @metric(
@@ -280,21 +292,42 @@ def _stoi(reference: Samples, decoded: Samples, extended: bool) -> float:
         return float(stoi(reference, decoded, SAMPLE_RATE, extended=extended))
 
 
+def _dnsmos_windows(decoded: Samples) -> Samples:
+    """The windows [windows, 144160] in which `speechmos` hears `decoded` [T].
+
+    Raises ValueError when it is silent.
+    """
+    if not decoded.any():
+        raise ValueError("decoded signal is silent")
+    window = 144_160
+    while len(decoded) < window:
+        decoded = np.concatenate([decoded, decoded])
+    # By a rounding error speechmos hears seven windows at most, and so do we.
+    count = min(max(1, len(decoded) // SAMPLE_RATE - 9), 7)
+    starts = range(0, count * SAMPLE_RATE, SAMPLE_RATE)
+    return np.stack([decoded[start : start + window] for start in starts])
+
+
 @cache
-def _dnsmos() -> "tuple[onnxruntime.InferenceSession, torch.Tensor]":
-    """The network, [windows, 900, 120] to [windows, 1], and its mel filters [161, 120]."""
+def _dnsmos_network(name: str) -> "onnxruntime.InferenceSession":
+    """A network of `speechmos`."""
     import onnxruntime
-    from torchaudio.functional import melscale_fbanks
 
     options = onnxruntime.SessionOptions()
     # Its threads are its own: the variables that hold others to one thread do not reach it.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    model = resources.files("speechmos") / "dnsmos_models" / "model_v8.onnx"
-    session = onnxruntime.InferenceSession(model.read_bytes(), options)
+    model = resources.files("speechmos") / "dnsmos_models" / name
+    return onnxruntime.InferenceSession(model.read_bytes(), options)
+
+
+@cache
+def _dnsmos_bank() -> "torch.Tensor":
+    """Mel filters [161, 120] of the network for P.808."""
+    from torchaudio.functional import melscale_fbanks
+
     # The bins of a transform of odd length end below half the sample rate: they are every other
     # one of a grid that reaches it.
-    bank = melscale_fbanks(322, 0.0, 8000.0, 120, SAMPLE_RATE, "slaney", "slaney")[::2]
-    return session, bank
+    return melscale_fbanks(322, 0.0, 8000.0, 120, SAMPLE_RATE, "slaney", "slaney")[::2]
 
 
 @cache
