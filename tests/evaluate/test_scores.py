@@ -12,7 +12,7 @@ import pytest
 from ecc.evaluate import scores
 from ecc.evaluate.coding import decode_streams, encode_test_sets
 from ecc.evaluate.metrics import METRICS
-from ecc.evaluate.scores import DELAY, Job, Signals, score_codec, score_pair
+from ecc.evaluate.scores import DELAY, Job, Signals, sample, score_codec, score_pair
 from ecc.report.config import Report
 from ecc.report.rd import rd_table, read_scores
 from ecc.report.render import points_table
@@ -144,6 +144,34 @@ def test_what_another_codec_was_scored_for_is_known(coded, monkeypatch):
     assert one.read_text() == other.read_text()
     assert (coded.root / "cache" / "half.jsonl").read_text() == '{"signals": "12'
     pd.testing.assert_frame_equal(again, table)
+
+
+def test_a_sample_is_scored_beside_the_whole_and_neither_journal_loses_anything(coded):
+    whole = score(coded, metrics=("pesq_wb",))
+    journal, other = (coded.root / "cache" / f"{name}.jsonl" for name in ("toy", "unseen-toy"))
+    before = journal.read_text()
+    every = dict(coded.test_sets)
+    coded.test_sets = {"a": sample(every["a"], 1)}
+    part = score(coded, metrics=("log_mel_distance", "dnsmos"), codec="unseen-toy")
+    assert part[["point", "test_set", "utterance"]].to_numpy().tolist() == [
+        ["fine", "a", "000"],
+        ["coarse", "a", "000"],
+    ]
+    assert part["dnsmos_reference"].notna().all()
+    assert journal.read_text() == before
+    kept = entries(other)
+    assert sorted(map(len, kept.values())) == [1, 2, 2]  # the reference, and two points
+    # What each holds does not follow from the other, in whichever order they are written.
+    sampled = other.read_text()
+    coded.test_sets = every
+    assert score(coded, metrics=("pesq_wb",)).equals(whole)
+    assert (journal.read_text(), other.read_text()) == (before, sampled)
+
+
+def test_a_sample_takes_speakers_in_turn():
+    clips = pd.DataFrame({"clip": list("abcdefg"), "speaker": list("xxxyzzz")})
+    turns = {n: "".join(sample(clips, n)["clip"]) for n in (1, 2, 3, 4, 5, 6, 9)}
+    assert list(turns.values()) == ["a", "ad", "ade", "abde", "abdef", "abcdef", "abcdefg"]
 
 
 def test_references_are_scored_once_by_a_metric_that_hears_no_reference(coded):

@@ -16,7 +16,7 @@ Scores = dict[str, float]
 
 
 class Journal:
-    """The journal at `path`, and what the journals of other codecs beside it say."""
+    """The journal at `path`, and what the other journals beside it say."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,9 +45,18 @@ class Journal:
         lines.write(_line(signals, scores))
         lines.flush()
 
-    def rewrite(self, signals: Collection[str], keys: Mapping[str, str | None]) -> None:
+    def rewrite(
+        self, signals: Collection[str], keys: Mapping[str, str | None], metrics: Collection[str]
+    ) -> None:
         """Hold what is known of these signals and no others, each by the `keys` of metrics (by
-        name) and no others; all of a metric whose present version is not known here (None)."""
+        name) and no others; all of a metric whose present version is not known here (None).
+
+        What other journals alone know by metrics that are not among `metrics` is left to them: what
+        this one holds must not follow from which of them there are.
+        """
+        held: dict[str, set[str]] = {}
+        for name, scores in _read(self.path):
+            held.setdefault(name, set()).update(scores)
         with atomic_path(self.path) as temporary, temporary.open("w", encoding="utf-8") as lines:
             for name in sorted(signals):
                 known = self._known.get(name, {})
@@ -55,7 +64,9 @@ class Journal:
                     key: known[key]
                     for metric, current in keys.items()
                     for key in sorted(known)
-                    if key.partition(" ")[0] == metric and current in (None, key)
+                    if key.partition(" ")[0] == metric
+                    and current in (None, key)
+                    and (metric in metrics or key in held.get(name, ()))
                 }
                 if kept:
                     lines.write(_line(name, kept))

@@ -104,19 +104,19 @@ def score_codec(
     journal: Path,
     workers: int,
 ) -> None:
-    """Score all utterances of one codec into the table `out`.
+    """Score the utterances of one codec that are in `test_sets` into the table `out`.
 
     `streams` and `decoded` are what `encode_test_sets` and `decode_streams` left; `speech` is as
-    there. The delay of a point on a test set is estimated over all its utterances and removed. A
+    there. The delay of a point on a test set is estimated over these utterances and removed. A
     score that fails is NaN and the row's `reason` says why; so are the scores of what could not be
     coded. A metric that hears no reference has a second column, `<metric>_reference`: what it says
     of that.
 
     `journal` (JSON lines) remembers every score under the hash of the two signals, the delay and
-    the version of the metric, and so do the journals of other codecs beside it: a pair of signals
+    the version of the metric, and so do the other journals beside it: a pair of signals
     is not scored twice by a metric, whichever points it comes from, and a killed run goes on. At
-    the end it holds the signals of this codec, in order, and no others: it is a result too, which
-    others need not compute again.
+    the end it holds these signals, in order, and no others, with their scores by `metrics` and what
+    else it held of them: it is a result too, which others need not compute again.
     """
     codec = json.loads((streams / "codec.json").read_text(encoding="utf-8"))["codec"]
     title = f"score {codec}"
@@ -130,7 +130,7 @@ def score_codec(
     reasons = score(plan(asked, known), known, workers, title)
     used = {*points, *(pair.key for pair, _ in asked)}
     current = {metric: None if missing_package(metric) else _key(metric) for metric in METRICS}
-    known.rewrite(used, {"delay": DELAY, **current})
+    known.rewrite(used, {"delay": DELAY, **current}, {"delay", *metrics})
     rows = [
         {
             "codec": codec,
@@ -146,10 +146,17 @@ def score_codec(
     write(rows, metrics, blind, out)
 
 
+def sample(clips: pd.DataFrame, utterances: int) -> pd.DataFrame:
+    """So many of the `clips` of a test set, in order: the first of each speaker, then the second of
+    each who has one, and so on."""
+    turns = clips.groupby("speaker").cumcount().sort_values(kind="stable")
+    return clips.loc[sorted(turns.index[:utterances])]
+
+
 def read_decodes(
     streams: Path, decoded: Path, test_sets: Mapping[str, pd.DataFrame], speech: Path
 ) -> list[Decode]:
-    """The utterances that were to be encoded, in order, and what became of them."""
+    """The utterances of `test_sets` that were to be encoded, in order, and what became of them."""
     clips = {
         (test_set, clip["clip"]): clip
         for test_set, table in test_sets.items()
@@ -162,6 +169,8 @@ def read_decodes(
     decodes = []
     for row in records(read_table(streams / "index.csv")):
         test_set, point, utterance = row["test_set"], row["point"], row["utterance"]
+        if (test_set, utterance) not in clips:
+            continue
         decode = found.get((test_set, point, utterance))
         reason = ""
         if row["reason"]:
