@@ -161,6 +161,20 @@ def test_the_projects_own_params_are_valid() -> None:
             lambda p: p["models"]["ecc"].update(sources=["vctk"]),
             ["models.ecc.sources: unknown name 'vctk'"],  # not in the study
         ),
+        (
+            lambda p: p["unseen"].update(codecs=["encodec"]),
+            ["unseen.codecs: unknown name 'encodec', known are: "],  # not in the study
+        ),
+        (
+            lambda p: p["unseen"].update(test_sets=["valid"]),
+            ["unseen.test_sets: unknown name 'valid', known are: "],
+        ),
+        (
+            lambda p: p["unseen"].update(metrics=["mos"]),
+            ["unseen.metrics.0: no metric 'mos'; known are: pesq_wb"],
+        ),
+        (lambda p: p["unseen"]["codecs"].append("ecc"), ["unseen.codecs: 'ecc' stands there"]),
+        (lambda p: p["unseen"].update(codecs=[]), ["unseen.codecs: ", "at least 1 item"]),
         (lambda p: p["report"].update(beside=["lira"]), ["report.beside: ", "'lira'"]),
         (lambda p: p["train"].update(optimizer="sgd"), ["train.optimizer: ", "not 'sgd'"]),
         (lambda p: p["train"].update(processes=0), ["train.processes: ", "not 0"]),

@@ -18,7 +18,7 @@ from ecc.codecs import base
 from ecc.config import Config
 from ecc.data.corpus import TestSet
 from ecc.data.sources import AnySource
-from ecc.evaluate.config import ScoreConfig
+from ecc.evaluate.config import ScoreConfig, UnseenConfig
 from ecc.lyra.models import FRAME
 from ecc.model.config import CHUNK_FRAMES, CodecConfig
 from ecc.page.config import Page
@@ -60,6 +60,7 @@ class Params(Config):
     token_models: dict[Name, TokenModelConfig] = Field(default_factory=dict)
     codecs: dict[Name, base.CodecEntry]
     score: ScoreConfig
+    unseen: UnseenConfig
     report: Report
     page: Page = Page()
 
@@ -73,6 +74,8 @@ class Params(Config):
             ("study.test_sets", self.study.test_sets, self.test_sets),
             ("study.codecs", self.study.codecs, self.codecs),
             ("study.diagnose", self.study.diagnose, codecs),
+            ("unseen.codecs", self.unseen.codecs, codecs),
+            ("unseen.test_sets", self.unseen.test_sets, self.study.test_sets),
             ("report.codec", [self.report.codec], self.codecs),
             ("report.beside", self.report.beside, self.codecs),
             ("report.paper", self.report.paper, self.codecs),
@@ -129,8 +132,11 @@ class Params(Config):
             if name not in known
         ]
         problems += [
-            f"study.{key}: {name!r} stands there twice"
-            for key, names in self.study
+            f"{key}: {name!r} stands there twice"
+            for key, names in (
+                *((f"study.{key}", names) for key, names in self.study),
+                *((f"unseen.{k}", names) for k, names in self.unseen if isinstance(names, list)),
+            )
             for name in sorted({name for name in names if names.count(name) > 1})
         ]
         problems += [

@@ -23,6 +23,7 @@ def aggregate(tmp_path, monkeypatch, make_scores):
     apply_patch(content, YAML(typ="safe").load(ROOT / "workflow/presets/ablations.yaml"))
     content["study"]["test_sets"] = ["english"]
     content["score"]["metrics"] = ["pesq_wb", "visqol", "estoi"]
+    content["unseen"] |= {"metrics": ["dnsmos_ovrl"], "test_sets": ["english"]}
     content["report"] |= {"bootstrap": 100, "runs": {}}
     main = runpy.run_path(str(ROOT / "workflow/stages/aggregate.py"))["main"]
     configs = runpy.run_path(str(ROOT / "workflow/stages/validate.py"))["configs"]
@@ -43,6 +44,9 @@ def aggregate(tmp_path, monkeypatch, make_scores):
             points = [(kbps * (1 + number), kbps) for kbps in (1.0, 2.0, 4.0)]
             table = make_scores(codec, points, test_set="english")
             write(f"data/scores/{codec}.csv", table.to_csv(index=False))
+            sample = table[table["utterance"].str.endswith("-0")]
+            sample = sample.assign(dnsmos_ovrl=sample["pesq_wb"], dnsmos_ovrl_reference=3.5)
+            write(f"data/unseen/{codec}.csv", sample.to_csv(index=False))
             # All of the speech is speech, but for the pauses of the second codec.
             table["bits"] = 1000 * table["kbps"] * table["seconds"]
             table = table.assign(speech_seconds=table["seconds"] / (1 + number))
@@ -88,7 +92,7 @@ def test_what_is_the_machines_is_in_tables_of_its_own(aggregate):
 
     aggregate("ecc", "ablation-full", "ablation-no-lrp")
     before = tables()
-    assert len(before) == 14
+    assert len(before) == 15
     speed = Path("reports/machine/speed.csv").read_text()
     for path in Path("data/scores").glob("*.csv"):
         table = pd.read_csv(path)
@@ -100,6 +104,18 @@ def test_what_is_the_machines_is_in_tables_of_its_own(aggregate):
     assert tables() == before
     assert Path("reports/machine/speed.csv").read_text() != speed
     assert "of another machine" in Path("reports/machine/versions.csv").read_text()
+
+
+def test_what_no_training_heard_has_a_table_of_its_own(aggregate):
+    rd = aggregate("ecc", "opus")
+    unseen = pd.read_csv("reports/unseen.csv")
+    assert list(unseen["codec"]) == ["ecc"] * 3  # of two codecs the one that was sampled
+    assert list(unseen["n"]) == [4] * 3 and list(rd["n"]) == [8] * 6
+    assert unseen["dnsmos_ovrl"].tolist() == pytest.approx([1.0, 2.0, 4.0])
+    assert (unseen["dnsmos_ovrl_low"] < unseen["dnsmos_ovrl"]).all()
+    assert set(unseen["dnsmos_ovrl_reference"]) == {3.5}
+    assert "pesq_wb" not in unseen and "dnsmos_ovrl" not in rd
+    assert set(unseen["rate"]) == {"measured"}
 
 
 def test_the_numbers_of_the_study_are_a_metric(aggregate):

@@ -57,6 +57,9 @@ def write_tables(folder, scores, codecs, test_sets, sources=(), pairs=()):
         "pairs": pair_table(scores, pairs, *arguments),
         "targets": pd.DataFrame(columns=COLUMNS),
         "runs": run_table(scores, folder, *arguments),
+        "unseen": rate_distortion.rd_table(
+            scores.iloc[:0], names, test_sets, ["dnsmos_ovrl"], CONFIG
+        ),
         "codecs": codecs.drop(columns="version"),
         "absent": rate_distortion.absent_table(codecs, sources, test_sets, scores),
         "failures": rate_distortion.failure_table(scores, METRICS),
@@ -353,6 +356,31 @@ def test_averages_are_given_by_kind_and_by_codec_of_the_study(scores, make_score
         ("RVQ", "−20.0 %, +0.32 (1 of 1)"),
     ]
     assert average_pivot(bd.iloc[:0], codecs, METRICS) == ""
+
+
+def test_what_no_training_heard_has_a_table_for_each_test_set(scores, make_scores, tmp_path):
+    write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
+    assert "no training heard" not in render(tmp_path, [], METRICS, CONFIG, {})
+    rows = pd.concat(
+        [scores, make_scores("demo", [(1.0, 2.5)], speakers=1, test_set="few")], ignore_index=True
+    )
+    rows = rows.assign(dnsmos_ovrl=rows["pesq_wb"] - 1, dnsmos_ovrl_reference=3.25)
+    sampled = ["ecc", "opus", "absent", "demo"]
+    unseen = rate_distortion.rd_table(rows, sampled, ["default", "few"], ["dnsmos_ovrl"], CONFIG)
+    unseen.to_csv(tmp_path / "unseen.csv", index=False)
+    _, _, section = render(tmp_path, [], METRICS, CONFIG, {}).partition(
+        "## Metrics that no training heard\n"
+    )
+    section = section.partition("\n## ")[0]
+    assert "DNSMOS OVRL (Reddy et al., 2022)" in section
+    first, few = (part.splitlines() for part in section.split("### On ")[1:])
+    assert (first[0], few[0]) == ("8 utterances of `default`", "2 utterances of `few`")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in first if "|" in line]
+    assert cells[0] == ["codec", "point", "kbps", "DNSMOS OVRL", "failed"]
+    assert cells[2][0] == "the references" and cells[2][3] == "3.25"
+    assert [row[0] for row in cells[3:]] == ["ECC"] * 3 + ["OPUS"] * 3
+    assert cells[3][2] == "1.00" and cells[3][3].startswith("1.00 [0.9")
+    assert any(line.startswith("| demo ") and " 1.50 " in line for line in few)
 
 
 def test_missing_table_is_an_error(tmp_path):

@@ -101,6 +101,11 @@ def score(codec: str) -> None:
     put(f"data/journals/{codec}.jsonl", digest(f"data/decoded/{codec}"))
 
 
+def unseen(codec: str) -> None:
+    put(f"data/unseen/{codec}.csv", digest(f"data/decoded/{codec}", "data/configs/unseen.json"))
+    put(f"data/journals/unseen-{codec}.jsonl", digest(f"data/decoded/{codec}"))
+
+
 def diagnose(codec: str) -> None:
     put(f"reports/diagnostics/{codec}/bits.csv", digest(f"data/streams/{codec}"))
     put(f"data/diagnostics/{codec}/timeline.csv", digest(f"data/streams/{codec}"))
@@ -109,12 +114,12 @@ def diagnose(codec: str) -> None:
 TABLES = (
     "rd bd_rate matched_rate equal_rate speech_bd_rate pairs targets runs codecs absent failures"
 )
-TABLES += " machine/speed machine/versions"
+TABLES += " unseen machine/speed machine/versions"
 
 
 def aggregate() -> None:
     for table in TABLES.split():
-        inputs = ("data/scores", "reports/runs", "data/configs/aggregate.json")
+        inputs = ("data/scores", "data/unseen", "reports/runs", "data/configs/aggregate.json")
         put(f"reports/{table}.csv", digest(*inputs))
     put("reports/metrics.json", json.dumps({"bytes": len(digest("data/scores"))}))
     put("reports/ablations/kept.csv")

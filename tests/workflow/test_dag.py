@@ -25,6 +25,7 @@ STUDY: dict[str, Any] = {
         "codecs": ["ecc", "rvq", "rvq-coded", "opus", "encodec-demo", "mine"],
         "diagnose": ["ecc"],
     },
+    "unseen": {"codecs": ["ecc", "opus"], "test_sets": ["languages"]},
     "test_sets": {"languages": {"sources": [ITALIAN]}},
     "train": {
         "steps": 100,
@@ -51,12 +52,13 @@ MODELS: dict[str, Any] = {
     "token_models": {"rvq-coded": {"variant": "rvq-coded", "base": "rvq/rvq"}},
 }
 SMALLER = {"lmbda": [2.0, 4.0], "train": {"steps": 200}}  # what a model may begin as
-CODECS = STUDY["study"]["codecs"]
+CODECS, UNSEEN = STUDY["study"]["codecs"], STUDY["unseen"]["codecs"]
 EVERYTHING = {
     "fetch-lyra", "corpus", "train@ecc", "train@choosy", "train@rvq", "tokens@rvq-coded", "inputs",
     "diagnose@ecc", "aggregate", "report", "page",
     *(f"fetch@{source}" for source in STUDY["study"]["sources"]),
     *(f"{stage}@{codec}" for stage in ("encode", "decode", "score") for codec in CODECS),
+    *(f"unseen@{codec}" for codec in UNSEEN),
 }  # fmt: skip
 TRAINING = {stage for stage in EVERYTHING if stage.startswith(("train@", "tokens@"))}
 TABLES = {"aggregate", "report"}  # what is made is in git
@@ -65,7 +67,8 @@ REPORT = {*TABLES, "page"}
 
 def coding(*codecs: str) -> set[str]:
     """All that is done with streams of these codecs."""
-    return {f"{stage}@{c}" for stage in ("encode", "decode", "score") for c in codecs} | REPORT
+    found = {f"{stage}@{c}" for stage in ("encode", "decode", "score") for c in codecs}
+    return found | {f"unseen@{c}" for c in codecs if c in UNSEEN} | REPORT
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +146,7 @@ def test_a_codec_of_ones_own_follows_its_code_and_its_files(clone: Clone) -> Non
 
 def test_a_fresh_clone_rebuilds_all_but_the_weights(fresh: Clone) -> None:
     assert (fresh.path / "data/journals/ecc.jsonl").exists()
+    assert (fresh.path / "data/journals/unseen-ecc.jsonl").exists()
     # What the tables are made from comes out as it was, to the byte, and they are in git.
     assert fresh.ran("dvc", "repro", "--quiet") == EVERYTHING - TRAINING - TABLES
     assert fresh.stale() == set()

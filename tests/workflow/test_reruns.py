@@ -60,6 +60,7 @@ CHANGES: dict[str, list[Any]] = {
     "`report.seed`": [patch(report={"seed": 7})],
     "a result in `reports/listening`": [appended("reports/listening/README.md", "More.\n")],
     "`score.metrics`": [patch(score={"metrics": ["pesq_wb", "estoi"]})],
+    "`unseen.utterances`": [patch(unseen={"utterances": 4})],
     "`page.utterances`": [patch(page={"utterances": 4})],
     "a bit rate of `opus`": [
         patch(codecs={"opus": {"points": {"5k": {"bitrate": 5500}}}}),

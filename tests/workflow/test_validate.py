@@ -110,7 +110,8 @@ def test_versions_count_for_coding_and_scoring_and_train_nothing(validate: Any) 
     for stage in ("train", "tokens"):
         assert len(found[stage].split()) == 1
     shown = {row["name"]: row["part"] for row in told("aggregate")["software"]}
-    assert shown["pesq"] == "aggregate, page, report, score"  # the four know what metrics there are
+    # These know what metrics there are.
+    assert shown["pesq"] == "aggregate, page, report, score, unseen"
     assert shown["constriction"] == "decode, diagnose, encode"
 
 
@@ -119,6 +120,7 @@ def test_what_is_written_is_what_params_name_today(project: Any) -> None:
     before = Path("data/configs/train/ecc.json").stat().st_mtime_ns
     patch({"models": {"rvq": None}, "token_models": None, "study": {"codecs": ["ecc", "opus"]}})
     patch({"report": {"targets": [], "pairs": [], "beside": []}, "study": {"diagnose": ["ecc"]}})
+    patch({"unseen": {"codecs": ["ecc"]}})
     project.main()
     assert not Path("data/configs/train/rvq.json").exists()
     assert not Path("data/fingerprints/encode-silk.txt").exists()

@@ -1,7 +1,9 @@
 """Average the scores into rate-distortion points, BD-rates and qualities at matched rates."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -55,6 +57,7 @@ def main() -> None:
             targets, test_sets, tables["rd"], saved, tables["equal_rate"], kinds
         ),
         "runs": run_table(scores, Path("reports/runs"), test_sets, metrics, config),
+        "unseen": unseen_table(told["unseen"], every, config),
         "codecs": codecs.drop(columns=["reason", "version"]),
         "machine/speed": speed_table(scores, codecs, test_sets),
         "machine/versions": version_table(codecs, told["software"]),
@@ -88,6 +91,13 @@ def main() -> None:
     )
     with atomic_path("reports/metrics.json") as path:
         path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+
+
+def unseen_table(told: Mapping[str, Any], codecs: pd.DataFrame, config: Report) -> pd.DataFrame:
+    """`rd.rd_table` by metrics that no training heard, of the sample that was scored by them."""
+    names, test_sets, metrics = told["codecs"], told["test_sets"], told["metrics"]
+    scores = rd.read_scores(Path("data/unseen"), names, metrics)
+    return rd.mark_rates(rd.rd_table(scores, names, test_sets, metrics, config), codecs)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ ROOTS = (Path("src"), Path())
 IGNORE = frozenset({"ecc", "ecc.fingerprint"})
 STAGES = (
     *("fetch", "fetch_lyra", "corpus", "train", "tokens", "inputs"),
-    *("score", "diagnose", "aggregate", "report", "page"),
+    *("score", "unseen", "diagnose", "aggregate", "report", "page"),
 )
 # Weights stay what they are when another version of a library would train others. They say in their
 # file which ones trained them.
@@ -153,6 +153,7 @@ def configs(study: params.Params, versions: Mapping[str, Mapping[str, str]]) -> 
         },
         "inputs": {name: inputs(study, name) for name in codecs},
         "score": {"metrics": study.score.metrics},
+        "unseen": study.unseen.model_dump(exclude={"codecs"}),
         "aggregate": {
             "codecs": codecs,
             "diagnose": study.study.diagnose,
@@ -162,6 +163,7 @@ def configs(study: params.Params, versions: Mapping[str, Mapping[str, str]]) -> 
             "budgets": {name: study.budget(name) for name in [*anchors, *anchors.values()]},
             "test_sets": study.study.test_sets,
             "metrics": study.score.metrics,
+            "unseen": study.unseen.model_dump(exclude={"utterances"}),
             "report": study.report.model_dump(mode="json"),
             "software": used_by(versions),
             "trained": trained,

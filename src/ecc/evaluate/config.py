@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PositiveInt
 
 from ecc.config import Config
 from ecc.evaluate.metrics import METRICS
@@ -23,3 +23,14 @@ class ScoreConfig(Config):
     metrics: tuple[MetricName, ...] = ("pesq_wb", "visqol", "estoi")
     workers: Annotated[int, Field(ge=1)] = 2
     """Processes that encode, decode and score; no result depends on it."""
+
+
+class UnseenConfig(Config):
+    """The section `unseen` of `params.yaml`: metrics that no training heard. They take too long for
+    all speech, so that a sample is scored by them."""
+
+    metrics: Annotated[list[MetricName], Field(min_length=1)]
+    codecs: Annotated[list[str], Field(min_length=1)]
+    test_sets: Annotated[list[str], Field(min_length=1)]
+    utterances: PositiveInt
+    """Of each test set, speakers in turn."""

@@ -30,6 +30,7 @@ TABLES = (
     "pairs",
     "targets",
     "runs",
+    "unseen",
     "codecs",
     "absent",
     "failures",
@@ -55,6 +56,8 @@ def render(
     tables = {name: read_table(reports / f"{name}.csv") for name in TABLES}
     codecs = tables["codecs"]
     labels = dict(zip(codecs["codec"], codecs["label"], strict=True))
+    unseen = tables["unseen"]
+    unheard = [column for column in unseen if column in METRICS]
     figures = sorted(path.stem for path in (reports / "figures").glob("*.png"))
     rd = tables["rd"]
     test_sets = [
@@ -115,7 +118,20 @@ def render(
         "excess": excess_table(rd, labels),
         "label": labels.get(config.codec, config.codec),
         "metrics": [METRICS[metric].label for metric in metrics],
-        "definitions": [f"{METRICS[m].label} ({METRICS[m].reference})" for m in metrics],
+        "definitions": _definitions(metrics),
+        "unheard": _definitions(unheard),
+        "unseen": [
+            {
+                "name": name,
+                "utterances": rows["n"].max(),
+                "speakers": rows["speakers"].max(),
+                # An ablation has no label among those of the study.
+                "points": points_table(
+                    rows, unheard, {codec: labels.get(codec, codec) for codec in rows["codec"]}
+                ),
+            }
+            for name, rows in unseen.groupby("test_set", sort=False)
+        ],
         "test_sets": test_sets,
         "averages": average_pivot(tables["bd_rate"], codecs, metrics),
         "pauses": pause_pivot(in_time),
@@ -176,6 +192,10 @@ def render(
         name: environment.get_template(f"{name}.md.jinja").render(shown)
         for name in ("report", "tables")
     }
+
+
+def _definitions(metrics: Sequence[str]) -> list[str]:
+    return [f"{METRICS[metric].label} ({METRICS[metric].reference})" for metric in metrics]
 
 
 def _ablations(study: ablations.Ablations, metrics: Sequence[str]) -> dict[str, Any]:
