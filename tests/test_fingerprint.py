@@ -111,10 +111,11 @@ def test_software_is_what_is_imported_and_computes(project: Path) -> None:
     edit(
         project / "package" / "deep.py",
         "import os\n",
-        'import os\nimport tqdm, missing\nfind_spec("scipy")\ndef f():\n    import numpy.fft\n',
+        'import os\nimport tqdm, missing\nfind_spec("scipy")\ndef f():\n    import numpy.fft\n'
+        'WEIGHTS = resources.files("pandas") / "a.onnx"\n',
     )
     versions = Code([project]).software([project / "script.py"])
-    assert versions == {name: metadata.version(name) for name in ("numpy", "scipy")}
+    assert versions == {name: metadata.version(name) for name in ("numpy", "pandas", "scipy")}
     # The module of a codec that is installed is an entry itself.
     assert set(Code([project]).software(["pandas.core"])) == {"pandas"}
 

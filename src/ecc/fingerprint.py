@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 # Libraries that check, download and carry values, and compute none.
 CARRIERS = frozenset({"dvclive", "pydantic", "requests", "ruamel.yaml", "tqdm", "typer", "urllib3"})
+# Functions whose first argument is a module: it is imported, or its files are read.
+BY_NAME = frozenset({"distribution", "files", "find_spec", "import_module"})
 
 
 class Code:
@@ -150,7 +152,7 @@ class _Module(NamedTuple):
 def _module(source: bytes, package: str, filename: str) -> _Module:
     tree = ast.parse(source, filename=filename)
     calls = frozenset(_calls(tree))
-    named = {value for function, value in calls if function in ("find_spec", "import_module")}
+    named = {value for function, value in calls if function in BY_NAME}
     imports = frozenset({*_imports(tree, package), *named})
     _drop_docstrings(tree)
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import runpy
 import sys
 from collections.abc import Callable, Mapping
@@ -110,15 +111,20 @@ def test_a_source_out_of_reach_is_named(train: Callable[..., object], tmp_path: 
 
 
 def test_lyras_weights_are_fetched_for_what_stands_on_them(
-    train: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train: Callable[..., object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     write_corpus(tmp_path)
     monkeypatch.setenv("ECC_MIRROR", str(tmp_path / "mirror"))
     copies = tmp_path / "mirror/google-lyra"
     copies.mkdir(parents=True)
     (copies / "soundstream_encoder.tflite").write_text("something else")
-    with pytest.raises(SystemExit, match=r"train@lyra-ecc: .*weights of Lyra.*encoder\.tflite"):
+    with pytest.raises(SystemExit, match=r"train@lyra-ecc: .*encoder\.tflite is missing"):
         train(1, "lyra-ecc")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert re.match(r"fetch_lyra: .*encoder\.tflite", line)
     with pytest.raises(SystemExit, match=r"train\.txt is missing"):
         train(1)
 
@@ -128,7 +134,7 @@ def test_a_model_of_tokens_is_trained_in_one_process(
 ) -> None:
     write_corpus(tmp_path)
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("torchrun was called"))
-    with pytest.raises(SystemExit, match=r"weights of Lyra|train\.txt is missing"):
+    with pytest.raises(SystemExit, match=r"tflite is missing|train\.txt is missing"):
         train(4, "lyra-coded")
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(SystemExit, match=r"train@lyra-coded: .*in one process"):

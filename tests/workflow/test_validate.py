@@ -62,6 +62,7 @@ def patch(changes: dict[str, Any]) -> None:
         ("ecc/codecs/lc3.py", {"encode-lc3", "decode-lc3"}),
         ("ecc/data/sources/vctk.py", {"fetch", "corpus"}),
         ("ecc/report/render.py", {"report"}),
+        ("ecc/data/download.py", {"fetch", "fetch_lyra", "corpus"}),  # and no training
         # What they decide is in what the stages are told; the code itself computes nothing.
         ("ecc/params.py", set()),
         ("ecc/fingerprint.py", set()),
@@ -106,6 +107,7 @@ def test_versions_count_for_coding_and_scoring_and_train_nothing(validate: Any) 
     assert "\nconstriction " in found["encode-ecc"]
     assert "\nav " in found["decode-opus"]  # whose libopus it brings
     assert "\npesq " in found["score"]
+    assert "\nspeechmos " in found["score"]  # whose network is read, and no module
     assert "libvo-amrwbenc0 (Debian) " in found["encode-amr-wb"]
     for stage in ("train", "tokens"):
         assert len(found[stage].split()) == 1

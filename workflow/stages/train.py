@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,9 @@ import typer
 import consent
 import script
 from ecc import resolved
-from ecc.data.download import Unreachable
-from ecc.data.lyra import fetch_weights
-from ecc.files import ChecksumError
+from ecc.errors import CodecUnavailable
 from ecc.fingerprint import Code
+from ecc.lyra.models import SHA256, find_weights
 from ecc.model.config import CodecConfig
 from ecc.model.files import ModelError
 from ecc.train.checkpoint import CheckpointError
@@ -48,11 +48,11 @@ def main(model: str, start: Annotated[Path | None, typer.Option("--from")] = Non
             )
     if codec.transform.kind == "lyra":
         # Here and not as a dependency of the stage, which all models share: what the files hold
-        # is pinned in the code.
-        try:
-            fetch_weights(Path("data/lyra"))
-        except (ChecksumError, Unreachable) as error:
-            raise ValueError(f"it stands on the weights of Lyra, and {error}") from None
+        # is pinned in the code. In another process, because no weight follows from how they come.
+        fetch = [sys.executable, str(Path(__file__).with_name("fetch_lyra.py"))]
+        subprocess.run(fetch, check=False)
+        for name in SHA256:
+            find_weights("data/lyra", name)
     versions = Code([SOURCE], frozenset({"ecc"})).software([Path(__file__)])
     run = None
     files = [*resolved.beginnings(model), resolved.training("train", model)]
@@ -82,4 +82,6 @@ def main(model: str, start: Annotated[Path | None, typer.Option("--from")] = Non
 
 
 if __name__ == "__main__":
-    script.run(main, CheckpointError, ModelError, TrainingDivergedError, ValueError)
+    script.run(
+        main, CheckpointError, CodecUnavailable, ModelError, TrainingDivergedError, ValueError
+    )
