@@ -43,8 +43,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def verify(path: Path, sha256: str) -> Path:

@@ -13,7 +13,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from pydantic import Field, model_validator
 
 from ecc.config import Config
 from ecc.errors import CodecUnavailable
+
+if TYPE_CHECKING:
+    from typing import Self  # not before Python 3.11
 
 
 class Codec(ABC):
@@ -76,7 +79,7 @@ class CodecEntry(Config):
     anchor: str | None = None
 
     @model_validator(mode="after")
-    def _either_points_or_variant(self) -> Self:
+    def _either_points_or_variant(self) -> "Self":
         if (self.points is None) == (self.variant is None):
             raise ValueError("give either points or variant")
         for name in self.points or {}:

@@ -1,11 +1,14 @@
 """What shapes the network of a model. Kept apart from the networks so that reading
 `params.yaml` imports no PyTorch."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from ecc.config import Config
+
+if TYPE_CHECKING:
+    from typing import Self  # not before Python 3.11
 
 SCALES = 64  # entries of the table of standard deviations
 MAX_LEVELS = 64
@@ -97,13 +100,13 @@ class CodecConfig(Config):
     levels: Annotated[int, Field(ge=1, le=MAX_LEVELS)] = 1  # rates that one model serves
 
     @model_validator(mode="after")
-    def _levels_are_those_of_the_stages(self) -> Self:
+    def _levels_are_those_of_the_stages(self) -> "Self":
         if self.rvq.stages and len(self.rvq.stages) != self.levels:
             raise ValueError("rvq.stages: there must be as many as levels")
         return self
 
     @model_validator(mode="after")
-    def _lyras_code_books_are_for_lyras_features(self) -> Self:
+    def _lyras_code_books_are_for_lyras_features(self) -> "Self":
         if self.rvq.codebooks == "lyra" and not (
             self.transform.kind == "lyra"
             and self.transform.channels == 64
