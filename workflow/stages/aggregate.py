@@ -86,8 +86,7 @@ def main() -> None:
     logs = [Path("reports/training") / name for name in told["trained"]]
     trained = [log for log in logs if (log / "metrics.json").exists()]
     numbers = headline(
-        *(tables[name] for name in ("matched_rate", "bd_rate")),
-        *(trained, metrics, test_sets[:LEADING], config),
+        tables["matched_rate"], tables["bd_rate"], trained, metrics, test_sets[:LEADING], config
     )
     with atomic_path("reports/metrics.json") as path:
         path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")

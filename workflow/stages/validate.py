@@ -252,7 +252,7 @@ def named(points: Mapping[str, Mapping[str, Any]]) -> set[str]:
     them; of commands the program, and the files among the words."""
     found: set[str] = set()
     for value in leaves(points):
-        if is_command(value):
+        if isinstance(value, str) and is_command(value):
             program, *words = shlex.split(value)
             found |= {shutil.which(program) or program, *filter(os.path.isfile, words)}
         elif isinstance(value, str):

@@ -367,9 +367,12 @@ def _legend(figure: Figure, panels: Sequence[Axes], below: bool = False) -> None
         for axes in panels
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    place = "outside lower center" if below else "outside right center"
-    columns = min(len(entries), LEGEND_COLUMNS) if below else 1
-    figure.legend(entries.values(), entries.keys(), loc=place, ncols=columns, frameon=False)
+    drawn = {"handles": list(entries.values()), "labels": list(entries), "frameon": False}
+    if below:
+        columns = min(len(entries), LEGEND_COLUMNS)
+        figure.legend(loc="outside lower center", ncols=columns, **drawn)
+    else:
+        figure.legend(loc="outside right center", **drawn)
 
 
 def _legend_below(figure: Figure, panels: Sequence[Axes], styles: Styles) -> None:

@@ -337,15 +337,15 @@ def leads(
     measured = codecs[codecs["rate"] == "measured"].set_index("codec")["kind"].to_dict()
     rivals = {labels[c]: [c] for c in config.beside if measured.get(c, "own") != "own"}
     others = [c for c in measured if measured[c] == "conventional" and c not in config.beside]
-    rivals["the best conventional codec"] = others
+    rivals["the best conventional codec"] = [str(codec) for codec in others]
     found = []
     for test_set, metric in product(test_sets, metrics):
         known = _of(matched, test_set).dropna(subset=[metric]).sort_values("kbps")
         sign = -1 if metric in LOWER_IS_BETTER else 1
-        ours = known[known["codec"] == config.codec]
-        if ours.empty:
+        reached = known[known["codec"] == config.codec]
+        if reached.empty:
             continue
-        ours = ours.iloc[0]
+        ours = reached.iloc[0]
         behind = []
         for name, members in rivals.items():
             rows = known[known["codec"].isin(members) & (known["kbps"] >= ours["kbps"])]
