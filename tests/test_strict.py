@@ -59,8 +59,6 @@ def test_a_skip_without_an_excuse_fails(
 
 
 def test_ci_is_strict_and_runs_what_only_a_server_shows() -> None:
-    steps = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace("\\\n", " ")
-    (installed,) = re.findall(r"apt-get install (.*) >", steps)
+    steps = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "export ECC_TEST_STRICT=1" in steps
-    assert {"openssh-server", "slurm-wlm", "munge"} <= set(installed.split())
-    assert re.search(r"^workflow/test -m slow tests/workflow\b", steps, flags=re.MULTILINE)
+    assert re.search(r"^workflow/test -m slow tests/workflow/.*share", steps, flags=re.MULTILINE)
