@@ -360,7 +360,7 @@ def test_averages_are_given_by_kind_and_by_codec_of_the_study(scores, make_score
 
 def test_what_no_training_heard_has_a_table_for_each_test_set(scores, make_scores, tmp_path):
     write_tables(tmp_path, scores, about("ecc", "opus"), ["default"])
-    assert "no training heard" not in render(tmp_path, [], METRICS, CONFIG, {})
+    assert "no training heard" not in render(tmp_path, [], METRICS, CONFIG, {})["report"]
     rows = pd.concat(
         [scores, make_scores("demo", [(1.0, 2.5)], speakers=1, test_set="few")], ignore_index=True
     )
@@ -368,7 +368,7 @@ def test_what_no_training_heard_has_a_table_for_each_test_set(scores, make_score
     sampled = ["ecc", "opus", "absent", "demo"]
     unseen = rate_distortion.rd_table(rows, sampled, ["default", "few"], ["dnsmos_ovrl"], CONFIG)
     unseen.to_csv(tmp_path / "unseen.csv", index=False)
-    _, _, section = render(tmp_path, [], METRICS, CONFIG, {}).partition(
+    _, _, section = render(tmp_path, [], METRICS, CONFIG, {})["report"].partition(
         "## Metrics that no training heard\n"
     )
     section = section.partition("\n## ")[0]
