@@ -20,7 +20,8 @@ EXCUSES = [
 EXCUSES += [r"ecc-speech\[peers\]", "run hf download", r"(resemblyzer|jiwer)\b.* not installed"]
 if not Path("data/corpus").exists():
     # what the study makes where it has run,
-    EXCUSES += ["data/models holds no", "data/corpus holds no", "was not fetched: "]
+    EXCUSES += ["data/models holds no", r"no model '\S+' in", "data/corpus holds no"]
+    EXCUSES += ["was not fetched: "]
 if not os.environ.get("ECC_MIRROR"):
     # and public files that neither a package nor this repository brings.
     EXCUSES += ["ECC_MIRROR", r"run python \S*fetch_lyra"]

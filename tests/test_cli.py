@@ -415,6 +415,15 @@ def test_what_is_closed_is_not_missed(folder, closed):
     assert (folder / "out.ecc").exists()
 
 
+@pytest.fixture
+def interruptible():
+    """What runs in the background ignores Ctrl-C, and so does what it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_command_that_is_stopped_leaves_nothing(folder, number):
     soundfile.write(folder / "minutes.wav", np.zeros(16000 * 1200, np.int16), 16000)

@@ -23,7 +23,7 @@ def test_it_pulls_and_trains_nothing(project: Project) -> None:
     output = project(STUDY)
     report, page = output.splitlines()[-2:]
     assert report == f"The report: {project.path}/reports/report.md"
-    assert f"workflow/page.py, or open {project.path}/reports/html/index.html" in page
+    assert f"workflow/page.py, or open file://{project.path}/reports/html/index.html" in page
     assert project.trained() == []
 
 
