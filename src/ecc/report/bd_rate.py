@@ -366,29 +366,32 @@ def equal_rate_table(
                 codec_points(table, metrics, speakers, resamples) for table in (shared, theirs)
             )
             highest = np.nanmax(mine.kbps, axis=-1)
-            for metric, (number, point) in product(metrics, enumerate(other.names)):
-                rate = float(other.kbps[0, number])
-                kbps = min(rate, float(highest[0]))
-                # A codec's rate is its own in each resample, ours follows the sample's.
-                quality = quality_at(_curves(mine, metric), np.array([kbps]), highest)[:, 0]
-                # Of a resample that costs less than the sample the best stands likewise.
-                best = np.fmax.reduce(_curves(mine, metric).quality, axis=-1)
-                quality = _signed(metric, np.where(kbps > highest, best, quality))
-                difference = quality - other.quality[metric][:, number]
-                low, high = interval(difference, resamples)
-                row = [test_set, metric, config.codec, anchor, point, rate, kbps]
-                row += [other.quality[metric][0, number], quality[0], difference[0]]
-                row += [float(low), float(high)] if np.isfinite(difference[0]) else [np.nan] * 2
-                needed = _rate_for(_curves(mine, metric), _signed(metric, other.quality[metric]))
-                percent: Array = 100.0 * (needed[:, number] / other.kbps[:, number] - 1)
-                low, high = interval(percent, resamples)
-                row += [percent[0]]
-                row += [float(low), float(high)] if np.isfinite(percent[0]) else [np.nan] * 2
-                rows.append(row)
+            for metric in metrics:
+                curves, heard = _curves(mine, metric), other.quality[metric]
+                best = np.fmax.reduce(curves.quality, axis=-1)
+                more: Array = 100.0 * (_rate_for(curves, _signed(metric, heard)) / other.kbps - 1)
+                for number, point in enumerate(other.names):
+                    rate = float(other.kbps[0, number])
+                    kbps = min(rate, float(highest[0]))
+                    # A codec's rate is its own in each resample, ours follows the sample's.
+                    quality = quality_at(curves, np.array([kbps]), highest)[:, 0]
+                    # Of a resample that costs less than the sample the best stands likewise.
+                    quality = _signed(metric, np.where(kbps > highest, best, quality))
+                    row = [test_set, metric, config.codec, anchor, point, rate, kbps]
+                    row += [heard[0, number], quality[0]]
+                    row += _given(quality - heard[:, number], resamples)
+                    rows.append([*row, *_given(more[:, number], resamples)])
     columns = ["test_set", "metric", "codec", "anchor", "point", "kbps", "codec_kbps"]
     columns += ["anchor_quality", "codec_quality", "difference", "difference_low"]
     columns += ["difference_high", "rate_difference", "rate_difference_low"]
     return pd.DataFrame(rows, columns=[*columns, "rate_difference_high"])
+
+
+def _given(values: Array, resamples: Resamples) -> list[float]:
+    """The first of values [1 + distinct] and its interval; all NaN where it is."""
+    if not np.isfinite(values[0]):
+        return [np.nan] * 3
+    return [float(values[0]), *map(float, interval(values, resamples))]
 
 
 def mean_rate(percent: Sequence[float]) -> float:
