@@ -221,20 +221,22 @@ class Naturalness(nn.Module):
         level = 10 * power.clamp_min(1e-10).log10()
         level = (level - level.amax((1, 2), keepdim=True)).clamp_min(-80)
         h, outputs = ((level + 40) / 40)[:, None], []
-        for number in range(self.layers):
-            weight, bias = getattr(self, f"weight{number}"), getattr(self, f"bias{number}")
-            if number < self.convolutions:
-                h = F.relu(F.conv2d(h, weight, bias, padding=1))
-                outputs.append(h)
-                h = F.max_pool2d(h, 2) if number in self.pooled else h
-            if number == self.convolutions:
-                h = h.amax((2, 3))
-                outputs.append(h)
-            if number >= self.convolutions:
-                h = h @ weight + bias
-                h = F.relu(h) if number < self.layers - 1 else h
-                outputs.append(h)
+        for number in range(self.convolutions):
+            h = F.relu(F.conv2d(h, *self._layer(number), padding=1))
+            outputs.append(h)
+            h = F.max_pool2d(h, 2) if number in self.pooled else h
+        h = h.amax((2, 3))
+        outputs.append(h)
+        for number in range(self.convolutions, self.layers):
+            weight, bias = self._layer(number)
+            h = h @ weight + bias
+            h = F.relu(h) if number < self.layers - 1 else h
+            outputs.append(h)
         return outputs
+
+    def _layer(self, number: int) -> tuple[Tensor, Tensor]:
+        """The weight and the bias of a layer."""
+        return getattr(self, f"weight{number}"), getattr(self, f"bias{number}")
 
 
 def _dnsmos_weights() -> dict[str, Tensor]:
