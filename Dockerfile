@@ -7,7 +7,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
     nodejs npm gcc g++ git \
     && rm -rf /var/lib/apt/lists/*
 
-RUN useradd --create-home ecc && install -d -o ecc /ecc
+# `data` too: a volume belongs to who owns the folder that it is mounted on, and else to root.
+RUN useradd --create-home ecc && install -d -o ecc /ecc /ecc/data
 USER ecc
 WORKDIR /ecc
 
