@@ -282,7 +282,7 @@ def test_the_main_test_sets_are_as_large_as_the_docs_say(tmp_path, monkeypatch):
     for name, source in sources.items():
         assert fetch(name, source, tmp_path / "speech", tmp_path / "downloads") is None
     sets = {name: study.test_sets[name] for name in ("libri", "vctk-voices")}
-    build(sources, sets, tmp_path / "speech", tmp_path)
+    build(sources, sets, {}, tmp_path / "speech", tmp_path)
     docs = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     for name, utterances, speakers in (("libri", 180, 35), ("vctk-voices", 36, 30)):
         table = pd.read_csv(tmp_path / "test_sets" / f"{name}.csv")
