@@ -216,6 +216,93 @@ def test_a_file_cut_short_is_read_as_far_as_it_goes_and_says_so(tmp_path):
     assert recording.notes == ["cut short: 0.50 s of 1.00 s are there"]
 
 
+def encoded(format: str, seconds: float = 10.0) -> bytes:
+    """Noise as such a file, at 16 kHz."""
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, int(seconds * SAMPLE_RATE))
+    container, subtype = ("OGG", "OPUS") if format == "OPUS" else (format, None)
+    file = io.BytesIO()
+    soundfile.write(file, noise, SAMPLE_RATE, format=container, subtype=subtype)
+    return file.getvalue()
+
+
+def heard(data: bytes) -> tuple[np.ndarray, list[str]]:
+    """The samples of a file in memory, and what is noted of it."""
+    recording = open_audio(io.BytesIO(data), "a")
+    return recording.speech(), recording.notes
+
+
+@pytest.mark.parametrize("part", [0.5, 0.999])
+@pytest.mark.parametrize("format", ["FLAC", "OGG", "OPUS", "MP3"])
+def test_what_is_there_of_other_kinds_cut_short_is_read_too(format, part):
+    data = encoded(format)
+    whole, none = heard(data)
+    assert (len(whole), none) == (10 * SAMPLE_RATE, [])
+    there, notes = heard(data[: int(part * len(data))])
+    assert (part - 0.2) * len(whole) < len(there) < len(whole)
+    np.testing.assert_array_equal(there, whole[: len(there)])
+    # Ogg does not say how much there should be, only which page is the last.
+    of = " of 10.00 s" if format in ("FLAC", "MP3") else ""
+    assert notes == [f"cut short: {len(there) / SAMPLE_RATE:.2f} s{of} are there"]
+
+
+def test_an_ogg_that_ends_between_two_pages_is_cut_short():
+    data = encoded("OGG")
+    assert heard(data[: data.rindex(b"OggS")])[1]
+
+
+def of_unknown_length(flac: bytes) -> bytes:
+    """As who writes a FLAC into a pipe leaves it."""
+    data = bytearray(flac)
+    data[21] &= 0xF0  # 36 bits of the first block, of 34 bytes behind 8
+    data[22:26] = bytes(4)
+    return bytes(data)
+
+
+def test_a_flac_that_does_not_say_its_length_is_read_to_its_end():
+    data = encoded("FLAC")
+    whole, notes = heard(of_unknown_length(data))
+    assert notes == []
+    np.testing.assert_array_equal(whole, heard(data)[0])
+    there, notes = heard(of_unknown_length(data)[: len(data) // 2])
+    np.testing.assert_array_equal(there, whole[: len(there)])
+    assert notes == [f"cut short: {len(there) / SAMPLE_RATE:.2f} s are there"]
+
+
+def test_a_damaged_flac_is_not_taken_for_one_that_is_cut_short():
+    data = bytearray(encoded("FLAC"))
+    data[len(data) // 2 : len(data) // 2 + 20] = bytes(20)
+    with pytest.raises(AudioError, match=r"a: no audio that can be read \(.*FLAC|flac"):
+        heard(bytes(data))
+
+
+def test_an_mp3_that_does_not_say_its_length_is_read_to_its_end():
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 88_200)
+    wave = np.concatenate([noise, np.zeros(100 * 1152 - len(noise))]).astype(np.float32)
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp3", options={"write_xing": "0"}) as container:
+        stream = container.add_stream("libmp3lame", rate=44_100, layout="mono")
+        stream.codec_context.flags |= 2  # variable rate: the noise takes many bits, silence few
+        stream.codec_context.global_quality = 236
+        for start in range(0, len(wave), 1152):
+            frame = av.AudioFrame.from_ndarray(wave[None, start : start + 1152], "fltp", "mono")
+            frame.sample_rate, frame.pts = 44_100, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    file.seek(0)
+    assert soundfile.info(file).frames < 50_000  # guessed from the first frames
+    samples, rate = decode(file.getvalue(), "a")
+    assert (rate, len(samples)) == (44_100, 101 * 1152)  # one more, since an encoder waits
+    assert heard(file.getvalue())[1] == []
+
+
+@pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG", "OPUS", "MP3"])
+def test_blocks_are_those_of_the_whole(format, monkeypatch):
+    data = encoded(format)
+    whole, _ = heard(data)
+    monkeypatch.setattr(audio, "BLOCK", 10_000)
+    np.testing.assert_array_equal(heard(data)[0], whole)
+
+
 def test_what_will_be_clipped_is_noted(tmp_path):
     samples = np.array([0, 1, 1.5, -1, -2], np.float32)
     soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")

@@ -356,6 +356,15 @@ def test_what_is_odd_is_noted_and_coded(folder):
     assert soundfile.info(folder / "a.wav").frames == 4000
 
 
+def test_a_flac_from_a_pipe_that_broke_off_is_noted_and_coded(folder):
+    data = (folder / "long.flac").read_bytes()
+    result = invoke("encode", "-", "-", stdin=data[: len(data) // 2])
+    notes = result.stderr.splitlines()
+    assert len(notes) == 2 and notes[0].startswith("ecc: standard input: cut short: 9.")
+    assert notes[0].endswith(" s of 18.75 s are there")
+    assert 9 < len(ecc.load("tiny").decode(result.stdout_bytes)) / 16000 < 9.75
+
+
 def test_the_version_is_that_of_the_package():
     assert run("--version") == f"ecc {metadata.version('ecc-speech')}\n"
 

@@ -5,11 +5,12 @@ import functools
 import io
 import math
 import os
+import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,8 @@ LARGEST_FILTER = 2**24  # filter bank of a resampler, whose size depends on the 
 CROSSINGS, BETA, ROLLOFF = 64, 14.769656459379492, 0.9475937167399596
 # Of the samples of a WAV: writers into a pipe put something from here on, or 0.
 UNKNOWN_LENGTH = 0x7FFF0000
+MOST_IN_FLAC = 2**36  # frames that the header of a FLAC can promise
+LARGEST_OGG_PAGE = 65_307  # bytes
 
 
 class AudioError(ValueError):
@@ -44,7 +47,6 @@ class AudioFile:
     rate: int  # Hz
     channels: int
     frames: Iterator[npt.NDArray[np.float32]]  # blocks [frames, channels]
-    promised: int | None = None  # frames, by a header that may be wrong
     notes: list[str] = field(default_factory=list)  # what was found to be odd while it was read
 
     def mono(self) -> Iterator[npt.NDArray[np.float32]]:
@@ -52,21 +54,18 @@ class AudioFile:
 
         Raises `AudioError` when the file is damaged, holds no samples or some are not finite.
         """
-        empty, beyond, read = True, 0, 0
+        empty, beyond = True, 0
         for frames in self.frames:
             samples = frames[:, 0] if self.channels == 1 else frames.mean(axis=1)
             if not np.isfinite(samples).all():
                 raise AudioError(f"{self.name}: samples that are not finite")
             empty = empty and not samples.size
-            beyond, read = beyond + int((np.abs(samples) > 1).sum()), read + len(samples)
+            beyond += int((np.abs(samples) > 1).sum())
             yield samples
         if empty:
             raise AudioError(f"{self.name}: no samples")
         if beyond:
             self.notes.append(f"{beyond} samples beyond full scale are clipped")
-        if self.promised is not None and read < self.promised:
-            there, all_of_it = (count / self.rate for count in (read, self.promised))
-            self.notes.append(f"cut short: {there:.2f} s of {all_of_it:.2f} s are there")
 
     def speech(self) -> npt.NDArray[np.float32]:
         """All of it, float32 [samples], mono, 16 kHz. Errors as of `mono`."""
@@ -93,14 +92,14 @@ def open_audio(file: BinaryIO, name: str) -> AudioFile:
         recording = _open_ffmpeg(file, name, "g722")
     else:
         try:
-            file, promised = _open_wav(file)
-            sound = soundfile.SoundFile(file)
+            sound, promised = _open_soundfile(file)
         except soundfile.LibsndfileError as error:
             file.seek(0)
             recording = _open_ffmpeg(file, name, reason=error.error_string)
         else:
-            frames = _read_soundfile(sound, name)
-            recording = AudioFile(name, sound.samplerate, sound.channels, frames, promised)
+            notes: list[str] = []
+            frames = _read_soundfile(file, sound, name, promised, notes)
+            recording = AudioFile(name, sound.samplerate, sound.channels, frames, notes)
     if recording.rate != SAMPLE_RATE:
         common = math.gcd(recording.rate, SAMPLE_RATE)
         size = recording.rate // common * (SAMPLE_RATE // common)
@@ -165,12 +164,33 @@ def decode(data: bytes, name: str) -> tuple[npt.NDArray[np.float32], int]:
     return np.concatenate([*recording.mono()]), recording.rate
 
 
-class _Corrected:
-    """A file, open for reading, with other bytes at some places."""
+class _Onward(soundfile.SoundFile):
+    """What is read from its beginning to its end.
 
-    def __init__(self, file: BinaryIO, corrections: Mapping[int, bytes]) -> None:
-        self._file, self._corrections = file, corrections
-        self.seek, self.tell = file.seek, file.tell
+    Behind each block soundfile seeks to where it is already. A FLAC that does not say how long it
+    is fails at its end then, and an MP3, whose frames take bits of those in front, goes on wrong.
+    """
+
+    def seekable(self) -> bool:
+        """Not to be asked for."""
+        return False
+
+
+class _Presented:
+    """A file, open for reading, with other bytes at some places, or longer than it is."""
+
+    def __init__(self, file: BinaryIO, corrections: Mapping[int, bytes], longer: int = 0) -> None:
+        self._file, self._corrections, self._longer = file, corrections, longer
+        self._from_end = False
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As of a file."""
+        self._from_end = whence == os.SEEK_END
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """As of a file."""
+        return self._file.tell() + (self._longer if self._from_end else 0)
 
     def read(self, size: int = -1) -> bytes:
         """As of a file."""
@@ -183,7 +203,50 @@ class _Corrected:
         return bytes(data)
 
 
-def _open_wav(file: BinaryIO) -> tuple[Any, int | None]:
+def _open_soundfile(file: BinaryIO) -> tuple[soundfile.SoundFile, float | None]:
+    """The file for libsndfile, and how many frames it should have, if it says that; infinitely many
+    if it says only that there are more than those that are there.
+    """
+    shown, promised = _open_wav(file)
+    sound = _Onward(shown)
+    here = file.tell()
+    if sound.format == "FLAC" and sound.frames < MOST_IN_FLAC:
+        promised = sound.frames
+    elif sound.format == "OGG" and not _ends_ogg(file):
+        promised = math.inf
+    elif sound.format == "MP3" and _says_length_mp3(file):
+        promised = sound.frames
+    elif sound.format == "MP3":
+        # Libsndfile reads no further than the length that it guesses from the size of the file.
+        file.seek(0)
+        return _Onward(_Presented(file, {}, longer=2**40)), None
+    file.seek(here)
+    return sound, promised
+
+
+def _ends_ogg(file: BinaryIO) -> bool:
+    """Whether the last page is whole, and says that it is the last (RFC 3533, section 6)."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * LARGEST_OGG_PAGE))
+    end = file.read()
+    page = end[end.rfind(b"OggS") :]
+    if len(page) < 27:
+        return False
+    size = 27 + page[26] + sum(page[27 : 27 + page[26]])
+    return bool(page[5] & 4) and len(page) >= size
+
+
+def _says_length_mp3(file: BinaryIO) -> bool:
+    """Whether behind an ID3 tag there is a first frame that says how many there are."""
+    file.seek(0)
+    tag, size = file.read(10), 0
+    for byte in tag[6:]:
+        size = size << 7 | byte
+    file.seek(10 + size if tag.startswith(b"ID3") else 0)
+    found = re.search(rb"(?:Xing|Info).{3}(.)", file.read(2048), re.DOTALL)
+    return bool(found and found[1][0] & 1)
+
+
+def _open_wav(file: BinaryIO) -> tuple[BinaryIO | _Presented, float | None]:
     """The file for libsndfile, and how many frames it should have, if it is a WAV that says so.
 
     Who writes a WAV into a pipe cannot come back to say how long it became. Libsndfile takes the
@@ -192,7 +255,7 @@ def _open_wav(file: BinaryIO) -> tuple[Any, int | None]:
     size, frame = file.seek(0, os.SEEK_END), 0
     file.seek(0)
     riff, _, wave = struct.unpack("<4sI4s", file.read(12).ljust(12, b"\0"))
-    found: tuple[Any, int | None] = file, None
+    found: tuple[BinaryIO | _Presented, float | None] = file, None
     while (riff, wave) == (b"RIFF", b"WAVE") and len(header := file.read(8)) == 8:
         at = file.tell()
         name, length = struct.unpack("<4sI", header)
@@ -201,7 +264,7 @@ def _open_wav(file: BinaryIO) -> tuple[Any, int | None]:
             frame = frame if kind in (1, 3, 0xFFFE) else 0  # PCM of integers, of floats, of either
         elif name == b"data":
             if length == 0 and size > at:
-                found = _Corrected(file, {4: b"\xff" * 4, at - 4: b"\xff" * 4}), None
+                found = _Presented(file, {4: b"\xff" * 4, at - 4: b"\xff" * 4}), None
             elif frame and length < UNKNOWN_LENGTH:
                 found = file, length // frame
             break
@@ -214,12 +277,32 @@ def _no_audio(name: str, reason: str) -> AudioError:
     return AudioError(f"{name}: no audio that can be read ({reason.rstrip('.')})")
 
 
-def _read_soundfile(sound: soundfile.SoundFile, name: str) -> Iterator[npt.NDArray[np.float32]]:
-    try:
-        while len(frames := sound.read(BLOCK, dtype="float32", always_2d=True)):
+def _read_soundfile(
+    file: BinaryIO,
+    sound: soundfile.SoundFile,
+    name: str,
+    promised: float | None,
+    notes: list[str],
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Blocks [frames, channels], and a note where fewer frames come than were promised."""
+    read, more = 0, True
+    while more:
+        frames = np.empty((BLOCK, sound.channels), np.float32)
+        try:
+            frames = sound.read(out=frames)
+            more = len(frames) > 0
+        except soundfile.LibsndfileError as error:
+            # A frame of a FLAC is damaged, unless the file ends in it: those in front are there.
+            if sound.format != "FLAC" or file.read(1):
+                raise _no_audio(name, error.error_string) from None
+            frames, more = frames[: sound.tell() - read], False
+            promised = math.inf if promised is None else promised
+        read += len(frames)
+        if len(frames):
             yield frames
-    except soundfile.LibsndfileError as error:
-        raise _no_audio(name, error.error_string) from None
+    if promised is not None and read < promised:
+        of = "" if promised == math.inf else f" of {promised / sound.samplerate:.2f} s"
+        notes.append(f"cut short: {read / sound.samplerate:.2f} s{of} are there")
 
 
 def _open_ffmpeg(
