@@ -1,5 +1,7 @@
 """A study of five codecs that takes no coding, and the page that the stage builds of it."""
 
+import base64
+import gzip
 import json
 import runpy
 from contextlib import chdir
@@ -165,5 +167,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shown(study: Path) -> dict[str, Any]:
     """What page.js is told."""
     text = (study / "reports/html/data.js").read_text("utf-8")
-    told: dict[str, Any] = json.loads(text.removeprefix("const STUDY = "))
+    packed = text.removeprefix('const PACKED = "').removesuffix('"\n')
+    told: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed)))
     return told

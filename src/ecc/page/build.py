@@ -1,10 +1,12 @@
 """The folder of the page: one document, its data, its libraries and the audio.
 
 Browsers let no page that was opened from a folder read a file beside it, but run the scripts that
-it names. So data and audio are scripts too: a clip is a FLAC file, byte for byte, in base64.
+it names. So data and audio are scripts too: a clip is a FLAC file, byte for byte, in base64, and the
+data are JSON in gzip in base64, or they would be the most of it.
 """
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -79,7 +81,8 @@ def write_page(
     for name in OWN:
         (folder / name).write_text((here / name).read_text("utf-8"), "utf-8")
     data = json.dumps(study, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    (folder / "data.js").write_text(f"const STUDY = {data}\n", "utf-8")
+    packed = base64.b64encode(gzip.compress(data.encode(), mtime=0)).decode()
+    (folder / "data.js").write_text(f'const PACKED = "{packed}"\n', "ascii")
 
     title, intro, body, contents = document(texts)
     shown = set(re.findall(r'src="figures/([^"/]+)"', body))
@@ -95,7 +98,7 @@ def write_page(
         intro=intro,
         report=body,
         contents=contents,
-        scripts=[f"lib/{Path(name).name}" for name in LIBRARIES] + ["data.js", "page.js"],
+        scripts=[f"lib/{Path(name).name}" for name in LIBRARIES] + ["data.js"],
         **facts,
     )
     (folder / "index.html").write_text(html, "utf-8")
@@ -154,6 +157,7 @@ def document(texts: Mapping[str, str]) -> tuple[str, str, str, list[dict[str, An
         text = text.replace("<th></th>", "<td></td>")
         text = text.replace("<table>", '<div class="wide" tabindex="0"><table>')
         text = text.replace("</table>", "</table></div>")
+        text = re.sub(r"</(?:td|th|tr)>\n", "", text)  # HTML has them without: a fifth of it all
         return text.replace("<pre>", '<pre tabindex="0">')
 
     return title, html(tokens[start:sections]), html(tokens[sections:]), contents
