@@ -60,30 +60,70 @@ def test_curves_are_filtered_by_codec_metric_and_set(opened: Any) -> None:
     assert dots(opened, "dnsmos") == 0
     opened.get_by_role("button", name="None").click()
     assert dots(opened, "pesq_wb") == 0
-    opened.get_by_role("button", name="ECC and few others").click()
+    few = opened.get_by_role("button", name="ECC and few others")
+    few.press("Enter")
     assert dots(opened, "pesq_wb") == points["ecc"] + points["opus"]
+    assert few.evaluate("button => button === document.activeElement")  # for the next key
     opened.get_by_role("radio", name="linear").check()
     assert dots(opened, "pesq_wb") == points["ecc"] + points["opus"]
+
+
+def test_the_legend_has_the_codecs_of_the_test_set(opened: Any) -> None:
+    told = "STUDY.points.filter((p) => p.codec !== 'opus' || p.test_set !== 'second-demo')"
+    opened.evaluate(f"window.points = STUDY.points, STUDY.points = {told}")
+    choice = opened.locator("#curve-controls").get_by_label("Test set")
+    for test_set, listed in (("second-demo", CODECS.keys() - {"opus"}), ("first", set(CODECS))):
+        choice.select_option(test_set)
+        inputs = opened.locator("#legend input").evaluate_all("nodes => nodes.map(n => n.value)")
+        assert set(inputs) == listed
+    opened.evaluate("STUDY.points = window.points")
+
+
+def find_point(page: Any, metric: str, label: str) -> tuple[float, float]:
+    """Where on the screen the marker is whose numbers begin with `label`."""
+    marks = page.locator(f"[data-metric={metric}] g[data-mark=dot] path")
+    marks.first.scroll_into_view_if_needed()
+    for number in range(marks.count()):
+        box = marks.nth(number).bounding_box()
+        place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(*place)
+        if label in tip(page, metric):
+            return place
+    raise AssertionError(f"no marker says {label}")
+
+
+def tip(page: Any, metric: str) -> str:
+    text: str = page.locator(f"[data-metric={metric}] g[aria-label=tip]").text_content()
+    return text
 
 
 def test_a_point_shows_its_numbers_and_a_click_plays_it(opened: Any) -> None:
     opened.get_by_role("button", name="All").click()
     opened.locator("#curve-controls").get_by_role("radio", name="log").check()
     opened.locator("#curve-controls").get_by_label("Test set").select_option("first")
-    marks = opened.locator("[data-metric=pesq_wb] g[data-mark=dot] path")
-    marks.first.scroll_into_view_if_needed()
-    for number in range(marks.count()):
-        box = marks.nth(number).bounding_box()
-        opened.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        tip = opened.locator("[data-metric=pesq_wb] g[aria-label=tip]").text_content()
-        if "ECC, ecc.2" in tip:
-            break
-    assert "3.30 kbps" in tip
-    assert "PESQ-WB 3.70 [" in tip  # the mean of 3.5 to 3.9, and its interval
-    opened.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    opened.locator("#play:enabled").wait_for()
+    place = find_point(opened, "pesq_wb", "ECC, ecc.2")
+    assert "3.30 kbps" in tip(opened, "pesq_wb")
+    assert "PESQ-WB 3.70 [" in tip(opened, "pesq_wb")  # the mean of 3.5 to 3.9, and its interval
+    opened.mouse.click(*place)
+    opened.wait_for_function("player.mixer?.playing")
+    assert opened.evaluate("document.activeElement.id") == "play"
+    opened.keyboard.press("Space")
+    assert not opened.evaluate("player.mixer.playing")
     assert opened.locator("#listen-controls input:checked").first.input_value() == "3"
     assert opened.locator(".track input:checked").input_value() == "ecc"
+
+
+def test_a_tap_shows_a_point_and_a_second_one_plays_it(browser: Any, study: Path) -> None:
+    page = browser.new_page(viewport={"width": WIDTHS["phone"], "height": 800}, has_touch=True)
+    page.goto((study / "reports/html/index.html").as_uri())
+    place = find_point(page, "pesq_wb", "ECC, ecc.2")
+    page.mouse.move(0, 0)
+    page.touchscreen.tap(*place)
+    assert "ECC, ecc.2" in tip(page, "pesq_wb")
+    assert page.evaluate("player.utterance") is None
+    page.touchscreen.tap(*place)
+    page.wait_for_function("player.mixer?.playing")
+    page.close()
 
 
 def int16(samples: list[float]) -> npt.NDArray[np.float64]:
@@ -149,6 +189,10 @@ def test_utterances_and_codecs_are_found(opened: Any) -> None:
     controls.get_by_label("Find utterance").fill("anna")
     assert opened.locator("#utterances button").count() == 3
     controls.get_by_label("Find utterance").fill("")
+    second = opened.locator("#utterances button").nth(1)
+    second.press("Enter")
+    assert opened.evaluate("document.activeElement.textContent") == second.text_content()
+    assert second.get_attribute("aria-pressed") == "true"
     controls.get_by_label("Find codec").fill("opus")
     visible = opened.locator(".track:visible").evaluate_all(
         "nodes => nodes.map(n => n.dataset.track)"

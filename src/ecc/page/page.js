@@ -1,4 +1,4 @@
-// What moves on the page. It reads STUDY (data.js), draws with Observable Plot and D3, and plays
+// What moves on the page. It reads STUDY (data.js, unpacked), draws with Observable Plot and D3, and plays
 // with the Web Audio API. Classic scripts alone, and no request but for other scripts, so that all
 // of it works from a folder.
 "use strict";
@@ -41,7 +41,15 @@ const short = (() => {
   }
   return (name) => found.get(name) ?? name;
 })();
+const SET_NAMES = Object.entries(SETS).map(([set, {utterances}]) => [set, `${set}, ${utterances.length} utterances`]);
 const dark = () => document.documentElement.dataset.theme === "dark";
+
+/** Put other children into a host; a button of it that had the focus leaves it to the one in its place. */
+function refill(host, ...children) {
+  const place = [...host.querySelectorAll("button")].indexOf(document.activeElement);
+  host.replaceChildren(...children);
+  host.querySelectorAll("button")[place]?.focus({preventScroll: true});
+}
 
 /** A select or a group of radio buttons or checkboxes that calls `changed` and tells its `value`. */
 function select(label, options, changed) {
@@ -190,13 +198,14 @@ const placeOf = (set, codec, point) => SETS[set].points.findIndex(([c, p]) => c 
 // ---------------------------------------------------------------- curves
 
 const curves = {
-  set: select("Test set", Object.keys(SETS).map((set) => [set, set]), () => drawCurves()),
+  set: select("Test set", SET_NAMES, () => { drawLegend(); drawCurves(); }),
   metrics: choices("Metrics", "checkbox", METRICS.map((m) => [m.name, m.label]), METRICS.slice(0, 3).map((m) => m.name), () => drawCurves()),
   scale: choices("Rate", "radio", [["log", "log"], ["linear", "linear"]], ["log"], () => drawCurves()),
   shown: new Set(Object.keys(CODECS).filter((codec) => CODECS[codec].kind !== "control")),
 };
 const KINDS = [["own", "this study"], ["neural", "neural"], ["conventional", "conventional"], ["control", "controls"]];
 
+/** The codecs of the chosen test set: others have no point on it. */
 function drawLegend() {
   const tick = (codec) => el("input", {
     type: "checkbox", value: codec, checked: curves.shown.has(codec),
@@ -206,10 +215,11 @@ function drawLegend() {
     type: "button", className: "small",
     onclick: () => { curves.shown = new Set(codecs()); drawLegend(); drawCurves(); },
   }, text);
-  const names = Object.keys(CODECS);
-  byId("legend").replaceChildren(
+  const there = new Set(STUDY.points.filter((p) => p.test_set === curves.set.value).map((p) => p.codec));
+  const names = Object.keys(CODECS).filter((codec) => there.has(codec));
+  refill(byId("legend"),
     el("div", {className: "group"},
-      show("All", () => names), show("None", () => []),
+      show("All", () => Object.keys(CODECS)), show("None", () => []),
       show(`${CODECS[STUDY.codec]?.label ?? STUDY.codec} and few others`, () => [STUDY.codec, ...STUDY.beside].filter((c) => c in CODECS))),
     ...KINDS.map(([kind, title]) => [title, names.filter((codec) => CODECS[codec].kind === kind)])
       .filter(([, of]) => of.length)
@@ -239,6 +249,10 @@ function drawCurves() {
     const width = Math.min(720, figure.clientWidth - 16);
     const heard = (p) => (clipsOf(p).length ? "click to listen" : "click to hear its nearest point");
     const reference = SETS[set].references[metric.name];
+    const words = (of, options) => Plot.text(of, {
+      ...options, frameAnchor: "left", dx: 4, dy: -8, textAnchor: "start",
+      fill: "currentColor", stroke: "var(--card)", strokeWidth: 5,
+    });
     const line = (of, dash) => Plot.line(of, {
       x: "kbps", y: value, z: "codec", stroke: "codec", strokeDasharray: dash, sort: "kbps",
       strokeWidth: (p) => (p.codec === STUDY.codec ? 2.8 : 1.4),
@@ -259,9 +273,9 @@ function drawCurves() {
       marks: [
         Plot.areaY(own, {x: "kbps", y1: (p) => p.scores[metric.name][1], y2: (p) => p.scores[metric.name][2], fill: "codec", fillOpacity: 0.15, sort: "kbps"}),
         reference == null ? null : Plot.ruleY([reference], {stroke: "currentColor", strokeDasharray: "6,3"}),
-        reference == null ? null : Plot.text([reference], {y: (d) => d, text: ["the references"], frameAnchor: "left", dx: 4, dy: -6, textAnchor: "start"}),
+        reference == null ? null : words([reference], {y: (d) => d, text: ["the references"]}),
         Plot.ruleY(level, {y: value, stroke: "codec", strokeDasharray: "8,3,2,3"}),
-        Plot.text(level, {y: value, text: (p) => CODECS[p.codec].label, frameAnchor: "left", dx: 4, dy: -6, textAnchor: "start"}),
+        words(level, {y: value, text: (p) => CODECS[p.codec].label}),
         line(rated.filter((p) => !nominal(p))), line(rated.filter(nominal), "2,4"),
         dots(rated.filter((p) => !nominal(p)), false), dots(rated.filter(nominal), true),
         Plot.tip(rated, Plot.pointer({
@@ -277,7 +291,12 @@ function drawCurves() {
       mark.removeAttribute("aria-label");
     }
     svg.classList.add("click");
-    chart.addEventListener("click", () => chart.value && listen(chart.value));
+    let touched = null; // a finger cannot point without a tap: the second one on a marker counts
+    chart.addEventListener("click", (event) => {
+      const tapped = event.pointerType === "touch" && chart.value !== touched;
+      touched = chart.value;
+      if (chart.value && !tapped) listen(chart.value);
+    });
     figure.append(chart);
   });
   if (byId("points-more").open) drawPoints(points);
@@ -446,12 +465,13 @@ const SHADES = d3.range(256).map((i) => {
 // ---------------------------------------------------------------- players
 
 const player = {
-  set: select("Test set", Object.keys(STUDY.clips).map((set) => [set, set]), () => openUtterance(null)),
+  set: select("Test set", SET_NAMES.filter(([set]) => set in STUDY.clips), () => openUtterance(null)),
   kbps: choices("Rate near", "radio", RATES.map((r) => [`${r}`, `${r} kbps`]), [`${RATES[Math.min(1, RATES.length - 1)]}`], () => openUtterance()),
   utterances: search("Find utterance or speaker", () => drawUtterances()),
   codecs: search("Find codec", () => filterTracks()),
   others: choices("Also", "checkbox", [["far", "codecs far from this rate, ceilings, controls"]], [], () => openUtterance()),
   utterance: null, wanted: null, mixer: null, frame: 0,
+  start: false, // as soon as it is loaded
 };
 
 /** The clips of a point, as [utterance, clip]. */
@@ -465,7 +485,7 @@ function listenButton({test_set, codec, point, utterance = null}) {
   return el("button", {type: "button", className: "small", "aria-label": label, onclick: () => listen({test_set, codec, point, utterance})}, "Listen");
 }
 
-/** Go to the player of a point, or to the nearest one of that codec that can be heard. */
+/** Go to the player of a point, or of the nearest one of that codec that can be heard, and play it. */
 function listen({test_set, codec, point, utterance = null}) {
   if (!STUDY.clips[test_set]) return;
   const near = STUDY.clips[test_set].nearest[codec] ?? [];
@@ -480,16 +500,16 @@ function listen({test_set, codec, point, utterance = null}) {
   player.set.value = test_set;
   if (best >= 0) player.kbps.value = `${RATES[best]}`;
   player.wanted = codec;
+  player.start = true;
   openUtterance(utterance ?? (player.utterance in STUDY.clips[test_set].utterances ? player.utterance : null));
-  byId("listen").scrollIntoView();
-  byId("play").focus({preventScroll: true});
+  byId("player").scrollIntoView();
 }
 
 function drawUtterances() {
   const {utterances} = STUDY.clips[player.set.value], words = player.utterances.value;
   const about = new Map(SETS[player.set.value].utterances.map((u) => [u.name, u]));
   const found = Object.keys(utterances).filter((name) => `${name} ${about.get(name).speaker}`.toLowerCase().includes(words));
-  byId("utterances").replaceChildren(...found.map((name) => el("button", {
+  refill(byId("utterances"), ...found.map((name) => el("button", {
     type: "button", "aria-pressed": `${name === player.utterance}`, onclick: () => openUtterance(name),
   }, short(name), el("small", {}, `${about.get(name).speaker}, ${about.get(name).seconds.toFixed(1)} s`))));
   if (!found.length) byId("utterances").append(el("p", {className: "soft"}, "No such utterance can be heard."));
@@ -565,14 +585,18 @@ async function openUtterance(utterance = player.utterance) {
     tracks.forEach((track, i) => mixer.add(track.key, loaded[i]));
     player.mixer = mixer;
     play.disabled = false;
-    if (resume) { mixer.at = resume.at; if (resume.playing) { mixer.play(); tick(); } }
-    say();
+    if (resume) mixer.at = resume.at;
+    if (resume?.playing || player.start) mixer.play();
+    if (player.start) play.focus({preventScroll: true});
+    player.start = false;
+    say(); tick();
     for (const [i, track] of tracks.entries()) {
       await new Promise(requestAnimationFrame);
       if (player.job !== job) return;
       drawSpectrogram(cards.get(track.key).canvas, loaded[i], top);
     }
   } catch (error) {
+    player.start = false;
     if (player.job === job) now.textContent = `This cannot be played: ${error.message}`;
   }
 }
@@ -650,7 +674,7 @@ function tick() {
 
 const every = Object.keys(CODECS).map((codec) => [codec, CODECS[codec].label]);
 const explorer = {
-  set: select("Test set", Object.keys(SETS).map((set) => [set, set]), () => drawScores()),
+  set: select("Test set", SET_NAMES, () => drawScores()),
   codec: select("Codec", [["", "all codecs"], ...every], () => drawScores()),
   kbps: select("Points", [["", "all points"], ...RATES.map((r) => [`${r}`, `nearest to ${r} kbps`])], () => drawScores()),
   against: select("Less another codec", [["", DASH], ...every], () => drawScores()),
@@ -696,17 +720,17 @@ function drawScores() {
   }
   const show = against ? signed : score, sign = against ? "Δ " : "";
   const columns = [
+    {name: "", text: (r) => (r.utterance in (STUDY.clips[set]?.utterances ?? {}) && CODECS[r.codec] ? listenButton({...r, test_set: set}) : ""), value: () => ""},
     {name: "utterance", text: (r) => el("span", {title: r.utterance}, short(r.utterance)), value: (r) => r.utterance, wide: true},
     {name: "speaker", text: (r) => r.about.speaker, value: (r) => r.about.speaker},
     {name: "s", text: (r) => r.about.seconds.toFixed(1), value: (r) => r.about.seconds},
     {name: "codec", text: (r) => CODECS[r.codec].label, value: (r) => CODECS[r.codec].label},
-    {name: "point", text: (r) => (r.other ? `${r.point} less ${r.other.point}` : r.point), value: (r) => r.point},
+    {name: "point", text: (r) => (r.other ? `${r.point} − ${r.other.point}` : r.point), value: (r) => r.point},
     {name: `${sign}kbps`, text: (r) => show(r.rate), value: (r) => r.rate},
     ...METRICS.map((m, i) => ({name: sign + m.label, text: (r) => show(r.values[i]), value: (r) => r.values[i]})),
-    {name: "", text: (r) => (r.utterance in (STUDY.clips[set]?.utterances ?? {}) && CODECS[r.codec] ? listenButton({...r, test_set: set}) : ""), value: () => ""},
   ];
   const title = `Scores on ${set}` + (against ? `, less those of ${CODECS[against].label} at the nearest rate` : "");
-  table(byId("score-table"), title, columns, rows, explorer.which.value === "all" ? null : [6 + by, !up]);
+  table(byId("score-table"), title, columns, rows, explorer.which.value === "all" ? null : [7 + by, !up]);
 }
 
 // ---------------------------------------------------------------- the page
