@@ -1,8 +1,8 @@
 """The folder of the page: one document, its data, its libraries and the audio.
 
 Browsers let no page that was opened from a folder read a file beside it, but run the scripts that
-it names. So data and audio are scripts too: a clip is a FLAC file, byte for byte, in base64, and the
-data are JSON in gzip in base64, or they would be the most of it.
+it names. So data and audio are scripts too, in base64: a clip is a FLAC file, byte for byte; the
+data are JSON in gzip, or they would be the most of the page.
 """
 
 import base64

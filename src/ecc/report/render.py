@@ -115,6 +115,7 @@ def render(
         "led": average_pivot(bd[bd["test_set"].isin(leading)], codecs, metrics[:2]),
         "met": int((tables["targets"]["missed_by"] == 0).sum()),
         "to_meet": int(tables["targets"]["missed_by"].notna().sum()),
+        "untold": int(tables["targets"]["missed_by"].isna().sum()),
         "excess": excess_table(rd, labels),
         "label": labels.get(config.codec, config.codec),
         "metrics": [METRICS[metric].label for metric in metrics],
@@ -514,13 +515,15 @@ def target_pivot(
     targets: Sequence[RateTarget | QualityTarget | LeadTarget],
     labels: Mapping[str, str],
 ) -> str:
-    """What became of each target: a row for each of its metrics, a column for each test set."""
-    rows: dict[tuple[int, str], dict[str, str]] = {}
-    for _, row in found.iterrows():
+    """What became of each target: a row for each of its metrics and test sets, as far as the scores
+    tell."""
+    told = found.dropna(subset=["found"])
+    told = told.sort_values(["target", "metric"], kind="stable")
+    rows = []
+    for _, row in told.iterrows():
         target = targets[row["target"]]
-        cells = rows.setdefault((row["target"], row["metric"]), _goal(target, row, labels))
-        cells[row["test_set"]] = _target_cell(target, row, labels)
-    return markdown(pd.DataFrame(list(rows.values())))
+        rows.append(_goal(target, row, labels) | _reached(target, row, labels))
+    return markdown(pd.DataFrame(rows))
 
 
 def _goal(
@@ -535,14 +538,13 @@ def _goal(
         rivals = labels.get(target.ahead_of, f"all {target.ahead_of} codecs")
         what, goal = f"lead over {rivals}, below {_kbps(target.below_kbps)}", "ahead"
     metric = METRICS[row["metric"]].label
-    return {"codec": labels[row["codec"]], "what": what, "metric": metric, "goal": goal}
+    about = {"codec": labels[row["codec"]], "what": what, "metric": metric}
+    return about | {"test set": row["test_set"], "goal": goal}
 
 
-def _target_cell(
+def _reached(
     target: RateTarget | QualityTarget | LeadTarget, row: pd.Series, labels: Mapping[str, str]
-) -> str:
-    if pd.isna(row["found"]):
-        return "–"
+) -> dict[str, str]:
     if isinstance(target, RateTarget):
         form, unit = "{:+.1f} %", "{:.1f}"
     elif isinstance(target, QualityTarget):
@@ -553,7 +555,8 @@ def _target_cell(
     if isinstance(target, LeadTarget):
         codec, _, point = row["at"].partition(" ")
         cell += f" ({point})" if codec == target.ahead_of else f" ({labels[codec]} {point})"
-    return f"{cell}, {'missed by ' + unit.format(row['missed_by']) if row['missed_by'] else 'met'}"
+    missed = "missed by " + unit.format(row["missed_by"]) if row["missed_by"] else "met"
+    return {"found": cell, "": missed}
 
 
 def matched_pivot(matched: pd.DataFrame, metric: str, labels: Mapping[str, str]) -> str:
