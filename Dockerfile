@@ -14,7 +14,7 @@ WORKDIR /ecc
 
 # First what seldom changes: every file as locked, or the build fails.
 COPY --chown=ecc requirements.lock .
-RUN python3.11 -m venv .venv && .venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+RUN python3.11 -m venv .venv && .venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
 
 COPY --chown=ecc . .
 RUN bash -c 'source workflow/install'

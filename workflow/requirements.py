@@ -16,23 +16,32 @@ from typing import Any
 from ecc.files import atomic_path
 
 LOCK = Path("requirements.lock")
+# Packages of which the weights are read and the code is not run: what that needs is not installed.
+BARE = ["resemblyzer==0.1.4"]
 HEADER = """\
 # Written by workflow/requirements.py: CPython 3.11 on x86-64 Linux, with PyTorch's build for CUDA.
-# The hashes: pip install --require-hashes -r requirements.lock
+# The hashes: pip install --no-deps --require-hashes -r requirements.lock
 # The versions alone, for any machine: workflow/install.
 """
 
 
 def main() -> None:
     """Ask pip what it would install into an empty environment, and write that down."""
-    pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
-    done = subprocess.run([*pip, "--report", "-", ".[dev]"], stdout=subprocess.PIPE, check=False)
-    if done.returncode:
-        sys.exit("requirements: pip cannot install what pyproject.toml names")
-    lines = sorted(line(found) for found in json.loads(done.stdout)["install"] if pinned(found))
+    found = [*installed(".[dev]"), *installed("--no-deps", *BARE)]
+    lines = sorted(line(package) for package in found if pinned(package))
     with atomic_path(LOCK) as path:
         path.write_text(HEADER + "".join(lines), encoding="utf-8")
     print(f"{LOCK}: {len(lines)} packages")
+
+
+def installed(*arguments: str) -> list[dict[str, Any]]:
+    """What pip would install into an empty environment, given these arguments."""
+    pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
+    done = subprocess.run([*pip, "--report", "-", *arguments], stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        sys.exit(f"requirements: pip cannot install {' '.join(arguments)}")
+    found: list[dict[str, Any]] = json.loads(done.stdout)["install"]
+    return found
 
 
 def pinned(found: dict[str, Any]) -> bool:

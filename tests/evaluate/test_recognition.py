@@ -1,4 +1,4 @@
-"""What needs the extra `recognition` is skipped where that is not installed."""
+"""What needs packages that are not installed is skipped."""
 
 import os
 from pathlib import Path

@@ -9,7 +9,7 @@ from ecc.report.bd_rate import (
     matched_rate_table,
     pair_table,
 )
-from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Report
+from ecc.report.config import GapTarget, LeadTarget, QualityTarget, RateTarget, Report
 from ecc.report.markdown import markdown
 from ecc.report.render import (
     average_pivot,
@@ -365,8 +365,11 @@ def test_what_no_training_heard_has_a_table_for_each_test_set(scores, make_score
         [scores, make_scores("demo", [(1.0, 2.5)], speakers=1, test_set="few")], ignore_index=True
     )
     rows = rows.assign(dnsmos_ovrl=rows["pesq_wb"] - 1, dnsmos_ovrl_reference=3.25)
+    # As where a package is missing.
+    rows = rows.assign(word_error_rate=np.nan, speaker_similarity=rows["pesq_wb"] / 10)
     sampled = ["ecc", "opus", "absent", "demo"]
-    unseen = rate_distortion.rd_table(rows, sampled, ["default", "few"], ["dnsmos_ovrl"], CONFIG)
+    metrics = ["dnsmos_ovrl", "speaker_similarity", "word_error_rate"]
+    unseen = rate_distortion.rd_table(rows, sampled, ["default", "few"], metrics, CONFIG)
     unseen.to_csv(tmp_path / "unseen.csv", index=False)
     _, _, section = render(tmp_path, [], METRICS, CONFIG, {})["report"].partition(
         "## Metrics that no training heard\n"
@@ -376,8 +379,11 @@ def test_what_no_training_heard_has_a_table_for_each_test_set(scores, make_score
     first, few = (part.splitlines() for part in section.split("### On ")[1:])
     assert (first[0], few[0]) == ("8 utterances of `default`", "2 utterances of `few`")
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in first if "|" in line]
-    assert cells[0] == ["codec", "point", "kbps", "DNSMOS OVRL", "failed"]
-    assert cells[2][0] == "the references" and cells[2][3] == "3.25"
+    heard = ["DNSMOS OVRL", "speaker similarity", "WER ↓"]
+    assert cells[0] == ["codec", "point", "kbps", *heard, "failed"]
+    assert cells[2] == ["the references", "–", "–", "3.25", "–", "–", "–"]
+    assert "speaker similarity, WER ↓: of a decode beside its reference" in section
+    assert cells[3][4].startswith("0.200 [0.19") and cells[3][5:] == ["–", "8 of 8"]
     assert [row[0] for row in cells[3:]] == ["ECC"] * 3 + ["OPUS"] * 3
     assert cells[3][2] == "1.00" and cells[3][3].startswith("1.00 [0.9")
     assert any(line.startswith("| demo ") and " 1.50 " in line for line in few)
@@ -513,6 +519,9 @@ def test_each_target_says_whether_it_is_met_or_by_how_much_missed():
         [("ecc", "0", "a", 1.0, 2.0), ("ecc", "1", "a", 4.0, 3.0), ("opus", "5k", "a", 5.0, 3.5)],
         columns=["codec", "point", "test_set", "kbps", "pesq_wb"],
     )
+    unseen = rd.rename(columns={"pesq_wb": "dnsmos_ovrl"}).assign(
+        dnsmos_ovrl_reference=3.25, word_error_rate=[0.05, 0.0312, 0.2]
+    )
     bd = pd.DataFrame(
         [("a", "pesq_wb", "ecc", "opus", -32.0)],
         columns=["test_set", "metric", "codec", "anchor", "bd_rate"],
@@ -520,17 +529,21 @@ def test_each_target_says_whether_it_is_met_or_by_how_much_missed():
     targets = (
         RateTarget(codec="ecc", against="opus", bd_rate={"pesq_wb": -40}),
         QualityTarget(codec="ecc", kbps=4, quality={"pesq_wb": 2.9}),
+        QualityTarget(codec="ecc", kbps=4, quality={"word_error_rate": 0.03}),
+        GapTarget(codec="ecc", kbps=4, below_reference={"dnsmos_ovrl": 0.1}),
         LeadTarget(codec="ecc", ahead_of="conventional", below_kbps=6, metrics=("pesq_wb",)),
         LeadTarget(codec="ecc", ahead_of="opus", below_kbps=6, metrics=("pesq_wb",)),
     )
     kinds = {"opus": "conventional", "ecc": "own"}
-    table = target_table(targets, ["a", "b"], rd, bd, bd.iloc[:0], kinds)
+    table = target_table(targets, ["a", "b"], rd, unseen, bd, bd.iloc[:0], kinds)
     lines = target_pivot(table, targets, {"ecc": "ECC", "opus": "Opus"}).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0] == ["codec", "what", "metric", "test set", "goal", "found", ""]
     assert [row[1:] for row in cells[2:]] == [  # of b nothing is told
         ["rate against Opus", "PESQ-WB", "a", "−40 %", "−32.0 %", "missed by 8.0"],
         ["quality at 4 kbps", "PESQ-WB", "a", "2.9", "3.00", "met"],
+        ["quality at 4 kbps", "WER ↓", "a", "0.03", "0.031", "missed by 0.001"],
+        ["below the references at 4 kbps", "DNSMOS OVRL", "a", "0.1", "0.25", "missed by 0.15"],
         [
             *("lead over all conventional codecs, below 6 kbps", "PESQ-WB", "a", "ahead"),
             *("−0.50 (Opus 5k)", "missed by 0.50"),

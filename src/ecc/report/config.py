@@ -27,6 +27,14 @@ class QualityTarget(Target):
     quality: dict[MetricName, float]
 
 
+class GapTarget(Target):
+    """A quality at a rate, of each metric that scores the references too: no further below theirs
+    than that."""
+
+    kbps: PositiveFloat
+    below_reference: dict[MetricName, float]
+
+
 class LeadTarget(Target):
     """More quality at equal rate than another codec, or all codecs of a kind (conventional,
     neural), has at any of its points below a rate."""
@@ -34,6 +42,9 @@ class LeadTarget(Target):
     ahead_of: str
     below_kbps: PositiveFloat
     metrics: tuple[MetricName, ...]
+
+
+AnyTarget = RateTarget | QualityTarget | GapTarget | LeadTarget
 
 
 class Report(Config):
@@ -56,5 +67,5 @@ class Report(Config):
     """Codecs against which `codec` is set beside the paper's figures against its own anchor."""
     runs: dict[str, str] = Field(default_factory=dict)
     """Other long runs of `codec` in reports/runs/, and what sets each apart."""
-    targets: tuple[RateTarget | QualityTarget | LeadTarget, ...] = ()
+    targets: tuple[AnyTarget, ...] = ()
     """What was to be reached: the report says by how much it was missed."""

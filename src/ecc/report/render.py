@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ecc.evaluate.metrics import LOWER_IS_BETTER, METRICS
 from ecc.report import ablations, diagnostics, listening
 from ecc.report.bd_rate import average_table
-from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Report
+from ecc.report.config import AnyTarget, GapTarget, LeadTarget, QualityTarget, RateTarget, Report
 from ecc.report.figures import HIGHEST_KBPS
 from ecc.report.markdown import markdown, number
 from ecc.report.paper import LEADING, paper_table
@@ -121,6 +121,9 @@ def render(
         "metrics": [METRICS[metric].label for metric in metrics],
         "definitions": _definitions(metrics),
         "unheard": _definitions(unheard),
+        "unheard_beside": [
+            METRICS[metric].label for metric in unheard if METRICS[metric].hears_reference
+        ],
         "unseen": [
             {
                 "name": name,
@@ -249,14 +252,16 @@ def points_table(rd: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, 
     for metric in metrics:
         rows = zip(rd[metric], rd[f"{metric}_low"], rd[f"{metric}_high"], strict=True)
         table[METRICS[metric].label] = pd.Series(
-            [with_interval(*row, digits=2) for row in rows], index=rd.index
+            [with_interval(*row, digits=METRICS[metric].digits) for row in rows], index=rd.index
         )
     table["failed"] = [f"{a} of {b}" for a, b in zip(rd["failures"], rd["n"], strict=True)]
     found = pd.DataFrame(table)
     scored = [metric for metric in metrics if f"{metric}_reference" in rd]
     if scored and len(rd):
         reference = {
-            METRICS[metric].label: number(rd[f"{metric}_reference"].iloc[0], "{:.2f}")
+            METRICS[metric].label: number(
+                rd[f"{metric}_reference"].iloc[0], f"{{:.{METRICS[metric].digits}f}}"
+            )
             for metric in scored
         }
         found = pd.concat([pd.DataFrame([{"codec": "the references", **reference}]), found])
@@ -512,7 +517,7 @@ def pair_averages(pairs: pd.DataFrame, metrics: Sequence[str], labels: Mapping[s
 
 def target_pivot(
     found: pd.DataFrame,
-    targets: Sequence[RateTarget | QualityTarget | LeadTarget],
+    targets: Sequence[AnyTarget],
     labels: Mapping[str, str],
 ) -> str:
     """What became of each target: a row for each of its metrics and test sets, as far as the scores
@@ -526,14 +531,14 @@ def target_pivot(
     return markdown(pd.DataFrame(rows))
 
 
-def _goal(
-    target: RateTarget | QualityTarget | LeadTarget, row: pd.Series, labels: Mapping[str, str]
-) -> dict[str, str]:
+def _goal(target: AnyTarget, row: pd.Series, labels: Mapping[str, str]) -> dict[str, str]:
     if isinstance(target, RateTarget):
         what = f"rate against {labels.get(target.against, target.against)}"
         goal = f"{row['goal']:+g} %".replace("-", "−") if row["goal"] else "less"
     elif isinstance(target, QualityTarget):
         what, goal = f"quality at {_kbps(target.kbps)}", f"{row['goal']:g}"
+    elif isinstance(target, GapTarget):
+        what, goal = f"below the references at {_kbps(target.kbps)}", f"{row['goal']:g}"
     else:
         rivals = labels.get(target.ahead_of, f"all {target.ahead_of} codecs")
         what, goal = f"lead over {rivals}, below {_kbps(target.below_kbps)}", "ahead"
@@ -542,15 +547,14 @@ def _goal(
     return about | {"test set": row["test_set"], "goal": goal}
 
 
-def _reached(
-    target: RateTarget | QualityTarget | LeadTarget, row: pd.Series, labels: Mapping[str, str]
-) -> dict[str, str]:
+def _reached(target: AnyTarget, row: pd.Series, labels: Mapping[str, str]) -> dict[str, str]:
+    digits = METRICS[row["metric"]].digits
     if isinstance(target, RateTarget):
         form, unit = "{:+.1f} %", "{:.1f}"
-    elif isinstance(target, QualityTarget):
-        form, unit = "{:.2f}", "{:.2f}"
+    elif isinstance(target, QualityTarget | GapTarget):
+        form = unit = f"{{:.{digits}f}}"
     else:
-        form, unit = "{:+.2f}", "{:.2f}"
+        form, unit = f"{{:+.{digits}f}}", f"{{:.{digits}f}}"
     cell = form.format(row["found"]).replace("-", "−")
     if isinstance(target, LeadTarget):
         codec, _, point = row["at"].partition(" ")

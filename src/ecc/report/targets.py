@@ -7,16 +7,17 @@ import pandas as pd
 
 from ecc.evaluate.metrics import LOWER_IS_BETTER
 from ecc.report.bd_rate import mean_rate, pareto, quality_at
-from ecc.report.config import LeadTarget, QualityTarget, RateTarget, Target
+from ecc.report.config import AnyTarget, GapTarget, LeadTarget, QualityTarget, RateTarget
 from ecc.report.rd import Array
 
 COLUMNS = ["target", "codec", "metric", "test_set", "goal", "found", "missed_by", "at"]
 
 
 def target_table(
-    targets: Sequence[RateTarget | QualityTarget | LeadTarget],
+    targets: Sequence[AnyTarget],
     test_sets: Sequence[str],
     rd: pd.DataFrame,
+    unseen: pd.DataFrame,
     bd_rate: pd.DataFrame,
     equal_rate: pd.DataFrame,
     kinds: Mapping[str, str],
@@ -24,14 +25,14 @@ def target_table(
     """A row for each target (by its number), metric and test set.
 
     `found` is a BD-rate (against a codec of few points, the mean difference of log rate at its
-    qualities, in percent), a quality, or, of a target to be ahead, the smallest lead over the
-    others, which is at the point `at`. `missed_by` is 0 where the target is met, and NaN, like
+    qualities, in percent), a quality, how far one is below that of the references, or, of a target
+    to be ahead, the smallest lead over the others, which is at the point `at`. `missed_by` is 0 where the target is met, and NaN, like
     `found`, where the scores do not tell.
 
     Args:
         targets: of the section `report` of params.yaml.
         test_sets: of the study; others that a target names are left out.
-        rd: reports/rd.csv.
+        rd: reports/rd.csv. unseen: reports/unseen.csv, for what that has no scores of.
         bd_rate: rows of reports/bd_rate.csv and reports/pairs.csv.
         equal_rate: reports/equal_rate.csv.
         kinds: of each codec, as in `ecc.params.Params.kinds`.
@@ -41,9 +42,10 @@ def target_table(
         for test_set in test_sets:
             if target.test_sets is not None and test_set not in target.test_sets:
                 continue
-            for metric, goal, found, at in _found(target, test_set, rd, bd_rate, equal_rate, kinds):
-                # A BD-rate is to be low, as is a distance; a lead has a sign of its own.
-                less = isinstance(target, RateTarget) or (
+            of_sets = (rd, unseen, bd_rate, equal_rate)
+            for metric, goal, found, at in _found(target, test_set, *of_sets, kinds):
+                # A BD-rate and a gap are to be low, as is a distance; a lead has a sign of its own.
+                less = isinstance(target, RateTarget | GapTarget) or (
                     isinstance(target, QualityTarget) and metric in LOWER_IS_BETTER
                 )
                 short = found - goal if less else goal - found
@@ -53,16 +55,15 @@ def target_table(
 
 
 def _found(
-    target: Target,
+    target: AnyTarget,
     test_set: str,
     rd: pd.DataFrame,
+    unseen: pd.DataFrame,
     bd_rate: pd.DataFrame,
     equal_rate: pd.DataFrame,
     kinds: Mapping[str, str],
 ) -> Iterator[tuple[str, float, float, str | None]]:
     """Metric, goal, what was found, and at which point of which codec."""
-    of_set = rd[rd["test_set"] == test_set]
-    ours = of_set[of_set["codec"] == target.codec]
     if isinstance(target, RateTarget):
         for metric, goal in target.bd_rate.items():
             curves, points = (
@@ -81,8 +82,18 @@ def _found(
             yield metric, goal, found, None
     elif isinstance(target, QualityTarget):
         for metric, goal in target.quality.items():
-            yield metric, goal, float(_quality(ours, metric, np.array([target.kbps]))[0]), None
-    elif isinstance(target, LeadTarget):
+            points = _points(target, test_set, metric, rd, unseen)
+            yield metric, goal, float(_quality(points, metric, np.array([target.kbps]))[0]), None
+    elif isinstance(target, GapTarget):
+        for metric, goal in target.below_reference.items():
+            points = _points(target, test_set, metric, rd, unseen)
+            reached = float(_quality(points, metric, np.array([target.kbps]))[0])
+            of_references = points.get(f"{metric}_reference", pd.Series(dtype=float))
+            gap = of_references.iloc[0] - reached if len(of_references) else np.nan
+            yield metric, goal, float(-gap if metric in LOWER_IS_BETTER else gap), None
+    else:
+        of_set = rd[rd["test_set"] == test_set]
+        ours = of_set[of_set["codec"] == target.codec]
         rivals = [name for name, kind in kinds.items() if target.ahead_of in (name, kind)]
         theirs = of_set[of_set["codec"].isin(rivals) & (of_set["kbps"] <= target.below_kbps)]
         for metric in target.metrics:
@@ -94,6 +105,16 @@ def _found(
                 yield metric, 0.0, float(leads[least]), f"{codec} {point}"
             else:
                 yield metric, 0.0, np.nan, None
+
+
+def _points(
+    target: AnyTarget, test_set: str, metric: str, rd: pd.DataFrame, unseen: pd.DataFrame
+) -> pd.DataFrame:
+    """Rows of the codec on a test set, of the table that has the metric; none if neither has."""
+    table = rd if metric in rd else unseen
+    if metric not in table:
+        return table.head(0).assign(**{metric: np.nan})
+    return table[(table["test_set"] == test_set) & (table["codec"] == target.codec)]
 
 
 def _quality(points: pd.DataFrame, metric: str, kbps: Array) -> Array:
