@@ -116,6 +116,15 @@ def test_what_no_training_heard_has_a_table_of_its_own(aggregate):
     assert set(unseen["dnsmos_ovrl_reference"]) == {3.5}
     assert "pesq_wb" not in unseen and "dnsmos_ovrl" not in rd
     assert set(unseen["rate"]) == {"measured"}
+    assert pd.read_csv("reports/failures.csv").empty
+
+    # What a missing package leaves out of the sample is a failure with its reason.
+    sample = pd.read_csv("data/unseen/ecc.csv")
+    why = "dnsmos_ovrl: speechmos not installed"
+    sample.assign(dnsmos_ovrl=float("nan"), reason=why).to_csv("data/unseen/ecc.csv", index=False)
+    aggregate.main()
+    failures = pd.read_csv("reports/failures.csv")
+    assert set(failures["reason"]) == {why} and list(failures["utterances"]) == [4] * 3
 
 
 def test_the_numbers_of_the_study_are_a_metric(aggregate):

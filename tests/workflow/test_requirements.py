@@ -43,7 +43,9 @@ def test_every_line_has_one_version_and_one_hash() -> None:
 def test_whatever_a_package_needs_is_locked_and_nothing_else() -> None:
     """From pyproject.toml through the requirements of each installed package; at the versions that
     each asks for, which are those that are installed."""
-    assert BARE["resemblyzer"] == LOCKED["resemblyzer"]  # by this name workflow/install looks for it
+    assert (
+        BARE["resemblyzer"] == LOCKED["resemblyzer"]
+    )  # by this name workflow/install looks for it
     needed = set(BARE)
     todo = [(requirement, "pyproject.toml") for requirement in direct()]
     seen = set()

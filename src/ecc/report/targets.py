@@ -7,7 +7,7 @@ import pandas as pd
 
 from ecc.evaluate.metrics import LOWER_IS_BETTER
 from ecc.report.bd_rate import mean_rate, pareto, quality_at
-from ecc.report.config import AnyTarget, GapTarget, LeadTarget, QualityTarget, RateTarget
+from ecc.report.config import AnyTarget, GapTarget, QualityTarget, RateTarget
 from ecc.report.rd import Array
 
 COLUMNS = ["target", "codec", "metric", "test_set", "goal", "found", "missed_by", "at"]
@@ -26,8 +26,8 @@ def target_table(
 
     `found` is a BD-rate (against a codec of few points, the mean difference of log rate at its
     qualities, in percent), a quality, how far one is below that of the references, or, of a target
-    to be ahead, the smallest lead over the others, which is at the point `at`. `missed_by` is 0 where the target is met, and NaN, like
-    `found`, where the scores do not tell.
+    to be ahead, the smallest lead over the others, which is at the point `at`. `missed_by` is 0
+    where the target is met, and NaN, like `found`, where the scores do not tell.
 
     Args:
         targets: of the section `report` of params.yaml.
