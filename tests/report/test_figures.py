@@ -217,6 +217,20 @@ def test_equal_figures_give_equal_small_files(rd, styles, tmp_path):
     assert Image.open(tmp_path / "a.png").info.keys() <= {"dpi"}
 
 
+def test_a_codec_has_its_colour_to_the_last_bit(make_scores, tmp_path):
+    names = [f"c{number}" for number in range(19)]
+    kinds = dict(zip(names, ["neural"] * 9 + ["conventional"] * 10, strict=True)) | {"ecc": "own"}
+    labels = {name: name for name in kinds}
+    codecs = pd.DataFrame({"codec": list(kinds), "label": list(kinds), "rate": "measured"})
+    styles = figures.Styles(kinds, labels, codecs, "ecc")
+    scores = [make_scores(c, [(1 + 0.5 * i, 2 + 0.1 * i)]) for i, c in enumerate(kinds)]
+    table = rd_table(pd.concat(scores), list(kinds), ["default"], METRICS, Report(bootstrap=100))
+    figures.save(figures.rd_curves(table, METRICS, styles), tmp_path / "a.png")
+    image = Image.open(tmp_path / "a.png").convert("RGB")
+    drawn = {f"#{r:02x}{g:02x}{b:02x}" for _, (r, g, b) in image.getcolors(10**6)}
+    assert {styles.colours[codec] for codec in kinds} <= drawn
+
+
 def test_bit_shares_add_up_to_all(diagnostics):
     axes, _ = figures.bit_shares(diagnostics["parts"]).axes
     assert axes.get_title() == "a"

@@ -11,6 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
@@ -80,7 +81,7 @@ class Styles:
             color=self.colours[codec],
             marker=self.markers[codec],
             linewidth=2.6 if strong else 1.8 if own else 1.1,
-            markersize=7 if strong else 5,
+            markersize=7 if strong else 6,
             linestyle=":" if hollow else "-",
             markerfacecolor="white" if hollow else self.colours[codec],
             markeredgecolor=self.colours[codec] if hollow else "white",
@@ -316,8 +317,18 @@ def save(figure: Figure, path: Path) -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=DPI, format="png")
     # A palette makes the file three times smaller, and saving anew drops matplotlib's version,
-    # which would change the bytes for nothing.
-    image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    # which would change the bytes for nothing. The colours of the lines are in it as they are, or a
+    # codec would look otherwise in another figure.
+    image = Image.open(drawn).convert("RGB")
+    lines = {to_rgb(line.get_color()) for axes in figure.axes for line in axes.lines}
+    exact = np.array(sorted(lines)).reshape(-1, 3) * 255
+    exact = exact.round().astype(np.uint8)
+    mixed = image.quantize(256 - len(exact), dither=Image.Dither.NONE)
+    entries = np.array(mixed) + len(exact)
+    for entry, colour in enumerate(exact):
+        entries[(np.asarray(image) == colour).all(axis=-1)] = entry
+    image = Image.fromarray(entries, "P")
+    image.putpalette([*exact.ravel().tolist(), *(mixed.getpalette() or [])])
     with atomic_path(path) as temporary:
         image.save(temporary, optimize=True)
 
