@@ -531,6 +531,7 @@ def test_each_target_says_whether_it_is_met_or_by_how_much_missed():
         QualityTarget(codec="ecc", kbps=4, quality={"pesq_wb": 2.9}),
         QualityTarget(codec="ecc", kbps=4, quality={"word_error_rate": 0.03}),
         GapTarget(codec="ecc", kbps=4, below_reference={"dnsmos_ovrl": 0.1}),
+        QualityTarget(codec="ecc", kbps=4, quality={"pesq_wb": 3.001}),
         LeadTarget(codec="ecc", ahead_of="conventional", below_kbps=6, metrics=("pesq_wb",)),
         LeadTarget(codec="ecc", ahead_of="opus", below_kbps=6, metrics=("pesq_wb",)),
     )
@@ -544,6 +545,7 @@ def test_each_target_says_whether_it_is_met_or_by_how_much_missed():
         ["quality at 4 kbps", "PESQ-WB", "a", "2.9", "3.00", "met"],
         ["quality at 4 kbps", "WER ↓", "a", "0.03", "0.031", "missed by 0.001"],
         ["below the references at 4 kbps", "DNSMOS OVRL", "a", "0.1", "0.25", "missed by 0.15"],
+        ["quality at 4 kbps", "PESQ-WB", "a", "3.001", "3.00", "just missed"],
         [
             *("lead over all conventional codecs, below 6 kbps", "PESQ-WB", "a", "ahead"),
             *("−0.50 (Opus 5k)", "missed by 0.50"),

@@ -559,8 +559,9 @@ def _reached(target: AnyTarget, row: pd.Series, labels: Mapping[str, str]) -> di
     if isinstance(target, LeadTarget):
         codec, _, point = row["at"].partition(" ")
         cell += f" ({point})" if codec == target.ahead_of else f" ({labels[codec]} {point})"
-    missed = "missed by " + unit.format(row["missed_by"]) if row["missed_by"] else "met"
-    return {"found": cell, "": missed}
+    short = unit.format(row["missed_by"])
+    missed = f"missed by {short}" if float(short) else "just missed"
+    return {"found": cell, "": missed if row["missed_by"] else "met"}
 
 
 def matched_pivot(matched: pd.DataFrame, metric: str, labels: Mapping[str, str]) -> str:
