@@ -237,6 +237,7 @@ def test_abx_from_a_static_server(page, kits, address, tmp_path):
         press(page, "Next")
         if number == 0:
             page.get_by_text("Right.").wait_for()
+            assert answers.first.is_disabled()
             press(page, "Next")
     # Neither what X is nor what A is can be foretold.
     assert len({x for x, _ in given}) == 2 and len({a for _, a in given}) > 1

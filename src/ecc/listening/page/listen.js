@@ -344,7 +344,8 @@ async function abx(trial, draw, title) {
     const next = make("button", { type: "button", class: "main", disabled: true }, "Next");
     const answer = () => [...answers].find(([, input]) => input.checked)?.[0];
     const refresh = () => {
-      for (const input of answers.values()) input.disabled = heard.size < 3;
+      const judged = trial.training && told; // then it is too late for another answer
+      for (const input of answers.values()) input.disabled = heard.size < 3 || judged;
       next.disabled = heard.size < 3 || answer() === undefined;
       controls.refresh();
     };
@@ -364,6 +365,7 @@ async function abx(trial, draw, title) {
       if (!told) { // practice says whether it was right
         told = true;
         status.textContent = answer() === x ? "Right." : `Wrong: X is ${x.toUpperCase()}.`;
+        refresh();
         return;
       }
       controls.stop();
