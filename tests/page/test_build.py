@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from ecc import audio
+from ecc.evaluate.metrics import METRICS
 from ecc.page.build import PageError, document
 from ecc.tables import read_table
 from page.conftest import FAILED, NAMES, ROOT, SETS, build_page, make_study, voice
+from page.conftest import METRICS as TAKEN
 
 LIMIT = 3_000_000  # bytes, without audio
 
@@ -61,6 +63,12 @@ def test_each_codec_is_heard_at_its_nearest_points_with_its_real_bytes(
     assert tracks["ecc/ecc.1"]["bytes"] == stream.stat().st_size
     assert "bytes" not in tracks["demo/1k"]  # published without its streams
     assert "bytes" not in tracks["narrowband/pcm"]
+
+
+def test_a_metric_has_the_digits_of_the_report(shown: dict[str, Any]) -> None:
+    assert {m["name"]: m["digits"] for m in shown["metrics"]} == {
+        name: METRICS[name].digits for name in TAKEN
+    }
 
 
 def test_what_failed_is_not_heard(study: Path, shown: dict[str, Any]) -> None:

@@ -51,7 +51,12 @@ def main() -> None:
             "sample_rate": SAMPLE_RATE,
             "rates": config.kbps,
             "metrics": [
-                {"name": name, "label": METRICS[name].label, "lower": METRICS[name].lower_is_better}
+                {
+                    "name": name,
+                    "label": METRICS[name].label,
+                    "lower": METRICS[name].lower_is_better,
+                    "digits": METRICS[name].digits,
+                }
                 for name in told["metrics"]
             ],
             "codecs": looks,

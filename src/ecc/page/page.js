@@ -24,8 +24,8 @@ function el(name, properties = {}, ...children) {
 }
 
 const fixed = (value, digits) => (value == null || Number.isNaN(value) ? DASH : value.toFixed(digits));
-const score = (value) => fixed(value, 2).replace("-", "−");
-const signed = (value) => (value > 0 ? "+" : "") + score(value);
+const score = (value, digits = 2) => fixed(value, digits).replace("-", "−");
+const signed = (value, digits) => (value > 0 ? "+" : "") + score(value, digits);
 const rate = (value) => (value == null || Number.isNaN(value) ? "no rate" : `${value.toFixed(2)} kbps`);
 /** The last part of the name of an utterance, and as many parts before it as tell it apart in its set. */
 const short = (() => {
@@ -229,7 +229,8 @@ function drawLegend() {
 
 function interval(point, metric) {
   const [value, low, high] = point.scores[metric.name];
-  return low == null ? score(value) : `${score(value)} [${score(low)}, ${score(high)}]`;
+  const text = (number) => score(number, metric.digits);
+  return low == null ? text(value) : `${text(value)} [${text(low)}, ${text(high)}]`;
 }
 
 function drawCurves() {
@@ -529,11 +530,11 @@ function tracksOf(set, utterance, kbps) {
     const row = placeOf(set, codec, point);
     found.push({
       key: codec, codec, point, ...known, kbps: grid(set, "kbps")(row, number),
-      scores: METRICS.map((m) => [m.label, grid(set, m.name)(row, number)]),
+      scores: METRICS.map((m) => [m, grid(set, m.name)(row, number)]),
     });
   }
   const reference = SETS[set].utterances[number].references;
-  const scores = METRICS.filter((m) => m.name in reference).map((m) => [m.label, reference[m.name]]);
+  const scores = METRICS.filter((m) => m.name in reference).map((m) => [m, reference[m.name]]);
   return [{key: "reference", clip: utterances[utterance].reference, delay: 0, scores}, ...found];
 }
 
@@ -621,7 +622,7 @@ function trackCard(track, checked) {
   const node = el("div", {className: "track", "data-track": key},
     el("label", {}, radio, codec ? swatch(codec) : "", label),
     el("p", {className: "facts"}, facts, " · ", save),
-    el("dl", {}, ...track.scores.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, score(value))))),
+    el("dl", {}, ...track.scores.map(([metric, value]) => el("div", {}, el("dt", {}, metric.label), el("dd", {}, score(value, metric.digits))))),
     el("div", {className: "spectrogram", onclick: point}, canvas, el("i"), el("span", {"aria-hidden": "true"}, "8 kHz"), el("span", {"aria-hidden": "true"}, "0")));
   return {node, canvas, label};
 }
@@ -727,7 +728,7 @@ function drawScores() {
     {name: "codec", text: (r) => CODECS[r.codec].label, value: (r) => CODECS[r.codec].label},
     {name: "point", text: (r) => (r.other ? `${r.point} − ${r.other.point}` : r.point), value: (r) => r.point},
     {name: `${sign}kbps`, text: (r) => show(r.rate), value: (r) => r.rate},
-    ...METRICS.map((m, i) => ({name: sign + m.label, text: (r) => show(r.values[i]), value: (r) => r.values[i]})),
+    ...METRICS.map((m, i) => ({name: sign + m.label, text: (r) => show(r.values[i], m.digits), value: (r) => r.values[i]})),
   ];
   const title = `Scores on ${set}` + (against ? `, less those of ${CODECS[against].label} at the nearest rate` : "");
   table(byId("score-table"), title, columns, rows, explorer.which.value === "all" ? null : [7 + by, !up]);
