@@ -240,14 +240,20 @@ def test_what_is_there_of_other_kinds_cut_short_is_read_too(format, part):
     there, notes = heard(data[: int(part * len(data))])
     assert (part - 0.2) * len(whole) < len(there) < len(whole)
     np.testing.assert_array_equal(there, whole[: len(there)])
-    # Ogg does not say how much there should be, only which page is the last.
+    # Ogg does not say how much there should be.
     of = " of 10.00 s" if format in ("FLAC", "MP3") else ""
     assert notes == [f"cut short: {len(there) / SAMPLE_RATE:.2f} s{of} are there"]
 
 
-def test_an_ogg_that_ends_between_two_pages_is_cut_short():
+def test_an_ogg_whose_last_page_does_not_say_so_is_whole():
     data = encoded("OGG")
-    assert heard(data[: data.rindex(b"OggS")])[1]
+    assert heard(data[: data.rindex(b"OggS")])[1] == []
+
+
+@pytest.mark.parametrize("more", [10, 30])  # in the header of a page, and in its table
+def test_an_ogg_that_ends_in_the_header_of_a_page_is_cut_short(more):
+    data = encoded("OGG")
+    assert heard(data[: data.rindex(b"OggS") + more])[1]
 
 
 def of_unknown_length(flac: bytes) -> bytes:

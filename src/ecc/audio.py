@@ -225,14 +225,15 @@ def _open_soundfile(file: BinaryIO) -> tuple[soundfile.SoundFile, float | None]:
 
 
 def _ends_ogg(file: BinaryIO) -> bool:
-    """Whether the last page is whole, and says that it is the last (RFC 3533, section 6)."""
+    """Whether the last page is whole (RFC 3533, section 6). That it says that it is the last is not
+    asked: some who write Ogg leave that out.
+    """
     file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * LARGEST_OGG_PAGE))
     end = file.read()
     page = end[end.rfind(b"OggS") :]
     if len(page) < 27:
         return False
-    size = 27 + page[26] + sum(page[27 : 27 + page[26]])
-    return bool(page[5] & 4) and len(page) >= size
+    return len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
 def _says_length_mp3(file: BinaryIO) -> bool:
