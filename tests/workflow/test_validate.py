@@ -122,6 +122,7 @@ def test_versions_count_for_coding_and_scoring_and_train_nothing(validate: Any) 
     assert "\npesq " in found["score"]
     assert "\nspeechmos " in found["score"]  # whose network is read, and no module
     assert "libvo-amrwbenc0 (Debian) " in found["encode-amr-wb"]
+    assert "@wasm-audio-decoders/opus-ml (npm) " in found["decode-opus-lace"]
     for stage in ("train", "tokens"):
         assert len(found[stage].split()) == 1
     shown = {row["name"]: row["part"] for row in told("aggregate")["software"]}

@@ -19,6 +19,7 @@ from typing import Any
 import script
 from ecc import params, resolved
 from ecc.codecs.base import debian_version
+from ecc.codecs.opus_ml import npm_version
 from ecc.errors import CodecUnavailable
 from ecc.files import atomic_path, sha256_of
 from ecc.fingerprint import Code
@@ -126,6 +127,10 @@ def fingerprints(
             versions[name] = code.software(entry) | {
                 f"{package} (Debian)": debian(package)
                 for package in sorted(code.calls("debian_version", entry))
+            }
+            versions[name] |= {
+                f"{package} (npm)": npm_version(package) or "unknown"
+                for package in sorted(code.calls("npm_version", entry))
             }
             texts[name] += "".join(f"{lib} {number}\n" for lib, number in versions[name].items())
     return texts, versions

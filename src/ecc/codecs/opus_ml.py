@@ -17,6 +17,7 @@ from ecc.codecs.base import find_program, split_packets
 from ecc.codecs.opus import Opus
 from ecc.errors import CodecUnavailable
 
+MODULES = Path("node_modules")
 PACKAGE = "@wasm-audio-decoders/opus-ml"
 ENHANCEMENTS = ("lace", "nolace")
 FAILED = 2**32 - 1
@@ -36,13 +37,13 @@ class OpusMl(Opus):
         super().__init__(bitrate, frame_ms, wideband=True)
         install = "Node.js and the npm package (Debian nodejs npm; then `npm ci`)"
         node = find_program("node", install)
-        package = Path.cwd() / "node_modules" / PACKAGE
-        if not (package / "package.json").exists():
-            raise CodecUnavailable(f"npm package {PACKAGE} not in node_modules; install {install}")
-        version = json.loads((package / "package.json").read_text(encoding="utf-8"))["version"]
+        # In full, for `validate` reads it here: another version is another codec.
+        version = npm_version("@wasm-audio-decoders/opus-ml")
+        if version is None:
+            raise CodecUnavailable(f"npm package {PACKAGE} not in {MODULES}; install {install}")
         self.version += f", opus-ml {version}"
         script = Path(__file__).with_name("opus_ml.mjs")
-        self._command = [node, str(script), str(package), enhancement]
+        self._command = [node, str(script), str(Path.cwd() / MODULES / PACKAGE), enhancement]
         self._process: subprocess.Popen[bytes] | None = None
 
     def decode(self, stream: bytes) -> npt.NDArray[np.float32]:
@@ -69,6 +70,12 @@ class OpusMl(Opus):
         if len(samples) != len(packets) * self.frame:
             raise RuntimeError(f"opus-ml decoded {len(samples)} samples of {len(packets)} packets")
         return samples
+
+
+def npm_version(package: str) -> str | None:
+    """Version of an installed npm package; None where it is not installed."""
+    path = MODULES / package / "package.json"
+    return json.loads(path.read_text(encoding="utf-8"))["version"] if path.exists() else None
 
 
 def _read(answers: IO[bytes], size: int) -> bytes:
