@@ -1,4 +1,5 @@
 import numpy as np
+import pyfftw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from visqol.gammatone import GammatoneSpectrogramBuilder
 from visqol.patch_creator import VadPatchCreator
 
 from ecc.evaluate.metrics import visqol
-from ecc.evaluate.visqol import LANES, PatchCreator, SpectrogramBuilder, forward_pass
+from ecc.evaluate.visqol import LANES, PatchCreator, SpectrogramBuilder, forward_pass, manager
 
 
 @given(st.integers(0, 9999), st.floats(1e-5, 3.0), st.integers(0, 700), st.integers(1, 9000))
@@ -62,3 +63,8 @@ def test_scores_are_the_librarys(voice):
     decoded = reference + 0.01 * np.random.default_rng(0).standard_normal(48000).astype(np.float32)
     theirs = api.measure_from_arrays(reference.astype(float), decoded.astype(float), 16000)
     assert visqol(reference, decoded) == pytest.approx(theirs.moslqo, abs=0)
+
+
+def test_buffers_of_signals_scored_before_are_let_go():
+    manager()
+    assert pyfftw.interfaces.cache._fftw_cache.keepalive_time <= 1

@@ -7,7 +7,7 @@ Imports the library when it is imported itself.
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from visqol import patch_selector
+from visqol import patch_selector, signal_utils
 from visqol.analysis_window import AnalysisWindow
 from visqol.audio_utils import AudioSignal
 from visqol.gammatone import GammatoneSpectrogramBuilder
@@ -247,4 +247,6 @@ def manager() -> VisqolManager:
     made.patch_creator = PatchCreator(made.patch_creator.patch_size)
     made.spect_builder = SpectrogramBuilder(NUM_BANDS_SPEECH, LOWEST, speech_mode=True)
     patch_selector._dp_forward_pass = forward_pass
+    # It keeps plans and buffers of each length for a minute of others: gigabytes of them.
+    signal_utils.pyfftw.interfaces.cache.set_keepalive_time(1.0)
     return made
