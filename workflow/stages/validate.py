@@ -19,7 +19,7 @@ from typing import Any
 import script
 from ecc import params, resolved
 from ecc.codecs.base import debian_version
-from ecc.codecs.opus_ml import npm_version
+from ecc.codecs.opus_ml import npm_package
 from ecc.errors import CodecUnavailable
 from ecc.files import atomic_path, sha256_of
 from ecc.fingerprint import Code
@@ -125,12 +125,9 @@ def fingerprints(
         texts[name] = code.fingerprint(entry) + "\n"
         if name not in TRAINING:
             versions[name] = code.software(entry) | {
-                f"{package} (Debian)": debian(package)
-                for package in sorted(code.calls("debian_version", entry))
-            }
-            versions[name] |= {
-                f"{package} (npm)": npm_version(package) or "unknown"
-                for package in sorted(code.calls("npm_version", entry))
+                f"{package} ({kind})": version(package)
+                for kind, named_by, version in INSTALLERS
+                for package in sorted(code.calls(named_by, entry))
             }
             texts[name] += "".join(f"{lib} {number}\n" for lib, number in versions[name].items())
     return texts, versions
@@ -140,6 +137,18 @@ def fingerprints(
 def debian(package: str) -> str:
     """The version of an installed Debian package."""
     return debian_version(package)
+
+
+def npm(package: str) -> str:
+    """The version of an installed npm package."""
+    try:
+        return npm_package(package)[1]
+    except CodecUnavailable:
+        return "unknown"
+
+
+# What else versions are asked of, by which function codecs name a package of it.
+INSTALLERS = (("Debian", "debian_version", debian), ("npm", "npm_package", npm))
 
 
 def configs(study: params.Params, versions: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

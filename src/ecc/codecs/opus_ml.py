@@ -17,8 +17,7 @@ from ecc.codecs.base import find_program, split_packets
 from ecc.codecs.opus import Opus
 from ecc.errors import CodecUnavailable
 
-MODULES = Path("node_modules")
-PACKAGE = "@wasm-audio-decoders/opus-ml"
+INSTALL = "Node.js and the npm package (Debian nodejs npm; then `npm ci`)"
 ENHANCEMENTS = ("lace", "nolace")
 FAILED = 2**32 - 1
 
@@ -35,15 +34,12 @@ class OpusMl(Opus):
         if enhancement not in ENHANCEMENTS:
             raise ValueError(f"enhancements are {', '.join(ENHANCEMENTS)}, not {enhancement!r}")
         super().__init__(bitrate, frame_ms, wideband=True)
-        install = "Node.js and the npm package (Debian nodejs npm; then `npm ci`)"
-        node = find_program("node", install)
-        # In full, for `validate` reads it here: another version is another codec.
-        version = npm_version("@wasm-audio-decoders/opus-ml")
-        if version is None:
-            raise CodecUnavailable(f"npm package {PACKAGE} not in {MODULES}; install {install}")
+        node = find_program("node", INSTALL)
+        # Named here, where `validate` reads it: another version is another codec.
+        package, version = npm_package("@wasm-audio-decoders/opus-ml")
         self.version += f", opus-ml {version}"
         script = Path(__file__).with_name("opus_ml.mjs")
-        self._command = [node, str(script), str(Path.cwd() / MODULES / PACKAGE), enhancement]
+        self._command = [node, str(script), str(package), enhancement]
         self._process: subprocess.Popen[bytes] | None = None
 
     def decode(self, stream: bytes) -> npt.NDArray[np.float32]:
@@ -72,10 +68,15 @@ class OpusMl(Opus):
         return samples
 
 
-def npm_version(package: str) -> str | None:
-    """Version of an installed npm package; None where it is not installed."""
-    path = MODULES / package / "package.json"
-    return json.loads(path.read_text(encoding="utf-8"))["version"] if path.exists() else None
+def npm_package(name: str) -> tuple[Path, str]:
+    """Where an npm package is installed, and its version.
+
+    Raises `CodecUnavailable` where it is not.
+    """
+    package = Path.cwd() / "node_modules" / name
+    if not (package / "package.json").exists():
+        raise CodecUnavailable(f"npm package {name} not in node_modules; install {INSTALL}")
+    return package, json.loads((package / "package.json").read_text(encoding="utf-8"))["version"]
 
 
 def _read(answers: IO[bytes], size: int) -> bytes:

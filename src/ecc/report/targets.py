@@ -32,7 +32,8 @@ def target_table(
     Args:
         targets: of the section `report` of params.yaml.
         test_sets: of the study; others that a target names are left out.
-        rd: reports/rd.csv. unseen: reports/unseen.csv, for what that has no scores of.
+        rd: reports/rd.csv.
+        unseen: reports/unseen.csv, for metrics that `rd` has no scores of.
         bd_rate: rows of reports/bd_rate.csv and reports/pairs.csv.
         equal_rate: reports/equal_rate.csv.
         kinds: of each codec, as in `ecc.params.Params.kinds`.
