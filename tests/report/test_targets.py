@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecc.report.config import GapTarget, LeadTarget, QualityTarget, RateTarget
+from ecc.report.config import GapTarget, LeadTarget, QualityTarget, RateTarget, Report
+from ecc.report.rd import rd_table
 from ecc.report.targets import target_table
 
 KINDS = {"ecc": "own", "opus": "conventional", "silk": "conventional", "dac": "neural"}
@@ -87,6 +88,18 @@ def test_a_gap_is_to_the_references(goal, missed):
     assert table.loc["a", "dnsmos_ovrl"]["missed_by"] == pytest.approx(missed)
     table = found(GapTarget(codec="ecc", kbps=2.0, below_reference={"pesq_wb": goal}))
     assert table.loc["a", "pesq_wb"][["found", "missed_by"]].isna().all()  # hears the reference
+
+
+def test_a_sample_of_no_speech_tells_nothing():
+    columns = ["codec", "point", "test_set", "speaker", "kbps", "word_error_rate", "dnsmos_ovrl"]
+    metrics = ["word_error_rate", "dnsmos_ovrl"]
+    unseen = rd_table(pd.DataFrame(columns=columns), ["ecc"], ["b"], metrics, Report())
+    for target in (
+        QualityTarget(codec="ecc", kbps=4, quality={"word_error_rate": 0.03}),
+        GapTarget(codec="ecc", kbps=4, below_reference={"dnsmos_ovrl": 0.1}),
+    ):
+        table = target_table((target,), ["a"], RD, unseen, BD, EQUAL, {})
+        assert table[["found", "missed_by"]].isna().all(axis=None)
 
 
 @pytest.mark.parametrize(("kbps", "quality"), [(0.9, np.nan), (1.0, 2.0), (4.0, 3.0), (9.0, 3.0)])

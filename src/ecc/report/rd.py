@@ -226,9 +226,10 @@ def rd_table(
                 row["failures"] = int(_failed(of_point, metrics).sum())
                 rows.append(row)
     intervals = [f"{metric}{end}" for metric in metrics for end in ("", "_low", "_high")]
-    columns = ["codec", "point", "test_set", "n", "speakers", "kbps", "kbps_estimated"]
-    columns += [*intervals, *references, "failures"]
-    return pd.DataFrame(rows, columns=columns)
+    numbers = ["kbps", "kbps_estimated", *intervals, *references]
+    columns = ["codec", "point", "test_set", "n", "speakers", *numbers, "failures"]
+    # Numbers where there are no rows either, as where no source of the test sets can be reached.
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(numbers, float))
 
 
 def failure_table(scores: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
