@@ -5,6 +5,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -57,8 +58,25 @@ def test_resampling_in_blocks_is_that_of_the_whole(rate, lengths, gathered, seed
         out = np.concatenate([*resample_blocks(blocks, rate)])
     at_once = np.concatenate([*resample_blocks([whole], rate)])
     np.testing.assert_allclose(out, at_once, rtol=0, atol=2**-23)
-    # torchaudio computes filters and sums in float32: of noise at full scale about a 16-bit step.
-    np.testing.assert_allclose(out, resample(whole, rate), rtol=0, atol=2**-14)
+    np.testing.assert_array_equal(at_once, resample(whole, rate))
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+def test_resampling_is_that_of_torchaudio_in_float64(rate):
+    # In float32 its sums follow the number of threads, and samples of 16 bit with them.
+    from torchaudio.functional import resample as reference
+
+    samples = np.random.default_rng(0).uniform(-1, 1, rate).astype(np.float32)
+    expected = reference(
+        torch.from_numpy(samples).double(),
+        rate,
+        SAMPLE_RATE,
+        resampling_method="sinc_interp_kaiser",
+        lowpass_filter_width=audio.CROSSINGS,
+        rolloff=audio.ROLLOFF,
+        beta=audio.BETA,
+    )
+    np.testing.assert_allclose(resample(samples, rate), expected, rtol=0, atol=2**-23)
 
 
 def test_reads_and_resamples_in_blocks(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """Speech as this package handles it: mono, 16 kHz, float32 in [-1, 1] or int16."""
 
 import errno
-import functools
 import io
 import math
 import os
@@ -10,7 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +18,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ecc.files import atomic_path
 from ecc.speech import SAMPLE_RATE
-
-if TYPE_CHECKING:
-    import torchaudio
 
 # Frames that are read and resampled at a time: an hour of stereo does not lie in memory whole.
 BLOCK = 2**18
@@ -347,28 +343,25 @@ def resample(
     to 0.948 of the lower Nyquist frequency, the parameters of the "kaiser best" filter of
     resampy (J. O. Smith, Digital Audio Resampling) as torchaudio's tutorial gives them.
 
-    This is torchaudio's, in float32, by which the corpus of the study was made to the bit and its
-    narrowband codecs are fed; it takes the packages of the study. What is not of the study is read
-    through `resample_blocks`.
+    By NumPy in float64: what comes out does not follow the machine or its number of threads.
     """
-    if rate == to_rate or not len(samples):
+    if not len(samples):
         return samples
-    import torch  # takes seconds, and most speech of the study is at 16 kHz already
-
-    return _resampler(rate, to_rate)(torch.from_numpy(samples)).numpy()
+    return np.concatenate(list(resample_blocks([samples], rate, to_rate)))
 
 
 def resample_blocks(
     blocks: Iterable[npt.NDArray[np.float32]], rate: int, to_rate: int = SAMPLE_RATE
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """What `resample` makes of all blocks together, in blocks, up to the rounding of float32; by
-    NumPy alone, in float64."""
+    """What `resample` makes of all blocks together, in blocks."""
     if rate == to_rate:
         yield from blocks
         return
     common = math.gcd(rate, to_rate)
-    # `step` samples become `made`, whose filters reach `reach` samples to either side.
-    step, made = rate // common, to_rate // common
+    # `step` samples become `made`, whose filters reach `reach` samples to either side; at least 64,
+    # or laying the samples out for the product would cost more than the product.
+    several = -(-64 * common // to_rate)
+    step, made = several * rate // common, several * to_rate // common
     filters = _filters(step, made)
     reach = (filters.shape[1] - step) // 2
     before = -(-reach // step)  # whole steps that are kept in front of what is still to be made
@@ -415,20 +408,6 @@ def _gathered(blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray
             gathered = []
     if gathered:
         yield np.concatenate(gathered)
-
-
-@functools.lru_cache(maxsize=8)
-def _resampler(rate: int, to_rate: int) -> "torchaudio.transforms.Resample":
-    import torchaudio
-
-    return torchaudio.transforms.Resample(
-        rate,
-        to_rate,
-        resampling_method="sinc_interp_kaiser",
-        lowpass_filter_width=CROSSINGS,
-        rolloff=ROLLOFF,
-        beta=BETA,
-    )
 
 
 def to_int16(samples: npt.ArrayLike) -> npt.NDArray[np.int16]:

@@ -169,11 +169,12 @@ def dnsmos(reference: Samples, decoded: Samples) -> float:
     import torch
 
     segments = _dnsmos_windows(decoded)[:, :-160]
+    # In float64, so that what the network is given is the same on every machine.
     spectra = torch.stft(
-        torch.from_numpy(segments),
+        torch.from_numpy(segments.astype(np.float64)),
         n_fft=321,
         hop_length=160,
-        window=torch.hann_window(321),
+        window=torch.hann_window(321, dtype=torch.float64),
         pad_mode="constant",
         return_complex=True,
     )
@@ -181,7 +182,7 @@ def dnsmos(reference: Samples, decoded: Samples) -> float:
     level = 10 * power.clamp(min=1e-10).log10()
     level = (level - level.amax((1, 2), keepdim=True)).clamp(min=-80)
     # One at a time: all at once takes 200 MB and is no faster.
-    windows = ((level + 40) / 40).numpy()[:, None]
+    windows = ((level + 40) / 40).float().numpy()[:, None]
     network = _dnsmos_network("model_v8.onnx")
     return float(np.mean([network.run(None, {"input_1": window})[0] for window in windows]))
 
@@ -221,7 +222,7 @@ def log_mel_distance(reference: Samples, decoded: Samples) -> float:
     """
     import torch
 
-    power = _mel()(torch.from_numpy(np.stack([reference, decoded])))
+    power = _mel()(torch.from_numpy(np.stack([reference, decoded]).astype(np.float64)))
     loudest = power[0].max()
     if loudest <= 0:
         raise ValueError("reference signal is silent")
@@ -330,14 +331,29 @@ def _dnsmos_bank() -> "torch.Tensor":
 
     # The bins of a transform of odd length end below half the sample rate: they are every other
     # one of a grid that reaches it.
-    return melscale_fbanks(322, 0.0, 8000.0, 120, SAMPLE_RATE, "slaney", "slaney")[::2]
+    with _float64():
+        return melscale_fbanks(322, 0.0, 8000.0, 120, SAMPLE_RATE, "slaney", "slaney")[::2]
 
 
 @cache
 def _mel() -> "MelSpectrogram":
     from torchaudio.transforms import MelSpectrogram
 
-    return MelSpectrogram(SAMPLE_RATE, n_fft=512, hop_length=160, n_mels=80, mel_scale="slaney")
+    with _float64():
+        return MelSpectrogram(SAMPLE_RATE, n_fft=512, hop_length=160, n_mels=80, mel_scale="slaney")
+
+
+@contextmanager
+def _float64() -> Iterator[None]:
+    """What torchaudio makes, filters and windows, is float64: the same on every machine."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @contextmanager
