@@ -120,6 +120,20 @@ def test_a_metric_that_is_added_is_all_that_is_scored(coded):
     pd.testing.assert_series_equal(both["pesq_wb"], table["pesq_wb"])
 
 
+def test_a_metric_of_ours_that_changed_is_scored_again(coded, monkeypatch):
+    table = score(coded, metrics=("pesq_wb", "log_mel_distance"))
+    journal = coded.root / "cache" / "toy.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in lines:
+        line["scores"] |= dict.fromkeys(line["scores"].keys() - {DELAY}, -1.0)
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    now = replace(METRICS["log_mel_distance"], revision=METRICS["log_mel_distance"].revision + 1)
+    monkeypatch.setitem(METRICS, "log_mel_distance", now)
+    again = score(coded, metrics=("pesq_wb", "log_mel_distance"))
+    pd.testing.assert_series_equal(again["log_mel_distance"], table["log_mel_distance"])
+    assert set(again["pesq_wb"].dropna()) == {-1.0}  # which has not changed, and is believed
+
+
 def test_equal_decodes_are_scored_once(coded):
     for path in (coded.root / "decoded").glob("*/coarse/*.flac"):
         shutil.copy(path.parents[1] / "fine" / path.name, path)

@@ -53,6 +53,8 @@ class Metric:
     lower_is_better: bool
     digits: int
     """Behind the point, in the report."""
+    revision: int
+    """Of what is ours in it; an old score holds for the revision under which it was made."""
 
 
 METRICS: dict[str, Metric] = {}
@@ -65,13 +67,22 @@ def metric(
     hears_reference: bool = True,
     lower_is_better: bool = False,
     digits: int = 2,
+    revision: int = 0,
 ) -> Callable[[Function], Function]:
     """Enter a function into `METRICS` under its own name."""
 
     def enter(function: Function) -> Function:
         name = function.__name__
         METRICS[name] = Metric(
-            name, label, function, packages, reference, hears_reference, lower_is_better, digits
+            name,
+            label,
+            function,
+            packages,
+            reference,
+            hears_reference,
+            lower_is_better,
+            digits,
+            revision,
         )
         return function
 
@@ -158,6 +169,7 @@ def estoi(reference: Samples, decoded: Samples) -> float:
     ("speechmos", "onnxruntime", "torchaudio"),
     "Reddy et al., 2021",
     hears_reference=False,
+    revision=1,
 )
 def dnsmos(reference: Samples, decoded: Samples) -> float:
     """DNSMOS P.808 (Reddy et al., 2021): the MOS that a network expects of `decoded`, 1 to 5.
@@ -212,6 +224,7 @@ def dnsmos_ovrl(reference: Samples, decoded: Samples) -> float:
     ("ecc-speech", "torchaudio"),
     "mean absolute difference",
     lower_is_better=True,
+    revision=1,
 )
 def log_mel_distance(reference: Samples, decoded: Samples) -> float:
     """Mean absolute difference of the log-mel spectrograms, dB, from 0; lower is better.

@@ -341,4 +341,6 @@ def _digest(reference: Samples, decoded: Samples) -> str:
 
 def _key(metric: str) -> str:
     """What journals know the scores of a metric by."""
-    return f"{metric} {version(METRICS[metric].packages[0])}"
+    about = METRICS[metric]
+    revision = f"+{about.revision}" if about.revision else ""
+    return f"{metric} {version(about.packages[0])}{revision}"
