@@ -10,7 +10,15 @@ from ecc.report.paper import LEADING
 from ecc.report.render import source_table
 from ecc.speech import SAMPLE_RATE
 
-PAGES = ("README.md", "MODEL_CARD.md", "docs/recipe.md", "docs/codec.md", "docs/cli.md")
+PAGES = (
+    "README.md",
+    "MODEL_CARD.md",
+    "docs/recipe.md",
+    "docs/codec.md",
+    "docs/cli.md",
+    "docs/metrics.md",
+    "docs/workflow.md",
+)
 METRICS = ("pesq_wb", "visqol")
 REPORTS = Path("reports")
 
@@ -20,6 +28,7 @@ def main() -> None:
     study = params.load()
     sources = json.loads(Path("data/corpus/sources.json").read_text("utf-8"))
     leading = study.study.test_sets[:LEADING]
+    labels = {name: codec.label for name, codec in study.codecs.items()}
     contents = readme.blocks(REPORTS, leading, METRICS, study.report)
     contents |= {
         "models": readme.model_table(_trained(study)),
@@ -27,6 +36,8 @@ def main() -> None:
         "trials": readme.trial_table(REPORTS / "trials.csv", METRICS),
         "machines": readme.machine_table(REPORTS / "machines.csv"),
         "footprint": readme.footprint_table(REPORTS / "footprint.csv"),
+        "coding-costs": readme.coding_costs(REPORTS / "costs.csv", labels),
+        "scoring-costs": readme.scoring_costs(REPORTS / "costs.csv"),
     }
     for page in PAGES:
         text = Path(page).read_text("utf-8")

@@ -13,10 +13,12 @@ from ecc.report.config import Report
 from ecc.report.readme import (
     Trained,
     blocks,
+    coding_costs,
     fill,
     footprint_table,
     machine_table,
     model_table,
+    scoring_costs,
     trial_table,
 )
 
@@ -160,3 +162,28 @@ def test_what_coding_takes_is_a_row_for_each_environment(tmp_path):
     assert [cell.strip() for cell in lines[-1].strip("|").split("|")] == [
         "wheel", "131 MB", "0.46 s, 100 MB", "0.46 s, 100 MB",
     ]  # fmt: skip
+
+
+def test_costs_by_codec_and_by_metric(tmp_path):
+    table = tmp_path / "costs.csv"
+    assert coding_costs(table, {}) == scoring_costs(table) == "Nothing has been measured yet."
+    rows = [
+        ("encode", "ours", 100, 0.6, 1.0),
+        ("encode", "quick", 100, 0.03, 0.05),
+        ("encode", "quicker", 50, 0.012, 0.01),
+        ("decode", "ours", 99, 1.2, 2.0),
+        ("decode", "quick", 100, 0.03, 0.05),
+        ("score", "pesq_wb", 250, 0.24, 1.0),
+    ]
+    columns = ["part", "name", "utterances", "seconds_each", "core_minutes"]
+    pd.DataFrame(rows, columns=columns).to_csv(table, index=False)
+    labels = {"ours": "Ours", "quick": "Quick", "quicker": "Quicker"}
+    lines = coding_costs(table, labels).splitlines()
+    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]] == [
+        ["Ours", "100", "1.0", "2.0"],
+        ["2 others", "150", "0.1", "0.1"],
+        ["all", "250", "1.1", "2.0"],
+    ]
+    assert [
+        cell.strip() for cell in scoring_costs(table).splitlines()[2].strip("|").split("|")
+    ] == [*("`pesq_wb`", "0.240", "250", "1.0")]

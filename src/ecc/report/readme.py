@@ -170,3 +170,47 @@ def footprint_table(table: Path) -> str:
             row[f"{one.command} {one.seconds} s"] = cell
         rows.append(row)
     return markdown(pd.DataFrame(rows))
+
+
+def coding_costs(table: Path, labels: Mapping[str, str]) -> str:
+    """What `workflow/costs.py` found of encoding and decoding: a row for each codec that takes a
+    minute, and one for all others."""
+    if not table.exists():
+        return "Nothing has been measured yet."
+    costs = read_table(table)
+    costs = costs[costs["part"].isin(["encode", "decode"])]
+    minutes = costs.pivot(index="name", columns="part", values="core_minutes").fillna(0)
+    utterances = costs.groupby("name", sort=False)["utterances"].max()
+    long = [name for name in utterances.index if minutes.loc[name].sum() >= 1]
+    short = [name for name in utterances.index if name not in long]
+    groups = {labels[name]: [name] for name in long}
+    groups |= {f"{len(short)} others": short, "all": [*utterances.index]}
+    return markdown(
+        pd.DataFrame(
+            {
+                "codec": label,
+                "files": utterances[names].sum(),
+                "encode, min": f"{minutes.loc[names, 'encode'].sum():.1f}",
+                "decode, min": f"{minutes.loc[names, 'decode'].sum():.1f}",
+            }
+            for label, names in groups.items()
+        )
+    )
+
+
+def scoring_costs(table: Path) -> str:
+    """What `workflow/costs.py` measured of the metrics."""
+    if not table.exists():
+        return "Nothing has been measured yet."
+    costs = read_table(table)
+    costs = costs[costs["part"] == "score"]
+    return markdown(
+        pd.DataFrame(
+            {
+                "metric": [f"`{name}`" for name in costs["name"]],
+                "seconds for an utterance": [f"{each:.3f}" for each in costs["seconds_each"]],
+                "utterances": costs["utterances"],
+                "minutes": [f"{minutes:.1f}" for minutes in costs["core_minutes"]],
+            }
+        )
+    )
