@@ -92,7 +92,7 @@ def test_what_is_the_machines_is_in_tables_of_its_own(aggregate):
 
     aggregate("ecc", "ablation-full", "ablation-no-lrp")
     before = tables()
-    assert len(before) == 15
+    assert len(before) == 17
     speed = Path("reports/machine/speed.csv").read_text()
     for path in Path("data/scores").glob("*.csv"):
         table = pd.read_csv(path)

@@ -52,6 +52,8 @@ def write_tables(folder, scores, codecs, test_sets, sources=(), pairs=()):
         "matched_rate": matched_rate_table(scores, rated, *arguments),
         "equal_rate": equal_rate_table(scores, rated, *arguments),
         "speech_bd_rate": bd_rate_table(scores.iloc[:0], rated, *arguments),
+        "unseen_bd_rate": bd_rate_table(scores.iloc[:0], rated, *arguments),
+        "unseen_equal_rate": equal_rate_table(scores.iloc[:0], rated, *arguments),
     }
     tables = {name: rate_distortion.mark_rates(t, codecs) for name, t in tables.items()} | {
         "pairs": pair_table(scores, pairs, *arguments),
@@ -387,6 +389,15 @@ def test_what_no_training_heard_has_a_table_for_each_test_set(scores, make_score
     assert [row[0] for row in cells[3:]] == ["ECC"] * 3 + ["OPUS"] * 3
     assert cells[3][2] == "1.00" and cells[3][3].startswith("1.00 [0.9")
     assert any(line.startswith("| demo ") and " 1.50 " in line for line in few)
+    assert "BD-rate of ECC there" not in section  # of a sample without one
+    pair = ["ecc", "opus"]
+    table = bd_rate_table(rows, pair, ["default"], metrics, CONFIG)
+    codecs = about("ecc", "opus")
+    rate_distortion.mark_rates(table, codecs).to_csv(tmp_path / "unseen_bd_rate.csv", index=False)
+    lines = render(tmp_path, [], METRICS, CONFIG, {})["report"].splitlines()
+    after = lines[lines.index("BD-rate of ECC there:") :]
+    cells = [cell.strip() for cell in after[4].split("|")[1:-1]]
+    assert cells[0] == "OPUS" and cells[1].endswith(" %") and cells[3].startswith("n/a")
 
 
 def test_missing_table_is_an_error(tmp_path):
@@ -463,6 +474,14 @@ def test_figures_of_the_paper_stand_beside_ours(make_scores, tmp_path):
     # PESQ 1 at 2 kbps: ECC is better at 1 already.
     assert cells[2][3] == "−50.0 %, +2.00 at its points" and cells[2][7] == "–"
     assert cells[4][3] == "−20.0 %, +0.32"
+    # Of a sample, by a metric that not all speech is scored by, and of which less is better.
+    heard = scores.assign(word_error_rate=5 - scores["pesq_wb"])
+    table = bd_rate_table(heard, ["ecc", "rvq"], ["two"], ["word_error_rate"], CONFIG)
+    codecs = about("ecc", "rvq", "demo")
+    rate_distortion.mark_rates(table, codecs).to_csv(tmp_path / "unseen_bd_rate.csv", index=False)
+    text = text_of(tmp_path, [], METRICS, CONFIG.model_copy(update={"paper": ("rvq",)}), {})
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| this study")]
+    assert [row[-2].strip() for row in rows] == ["−20.0 %, −0.32", "–"]
     assert "| the paper" not in text_of(tmp_path, [], METRICS, CONFIG, {})
 
 

@@ -114,7 +114,7 @@ def diagnose(codec: str) -> None:
 TABLES = (
     "rd bd_rate matched_rate equal_rate speech_bd_rate pairs targets runs codecs absent failures"
 )
-TABLES += " unseen machine/speed machine/versions"
+TABLES += " unseen unseen_bd_rate unseen_equal_rate machine/speed machine/versions"
 
 
 def aggregate() -> None:

@@ -1,9 +1,7 @@
 """Average the scores into rate-distortion points, BD-rates and qualities at matched rates."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -52,10 +50,16 @@ def main() -> None:
     tables["pairs"] = bd_rate.pair_table(scores, pairs, test_sets, metrics, config)
     saved = bd_rate.join([tables["bd_rate"], tables["pairs"]])
     targets = [target for target in config.targets if target.codec in names]
-    sampled = rd.read_scores(
-        Path("data/unseen"), told["unseen"]["codecs"], told["unseen"]["metrics"]
-    )
-    unseen = unseen_table(sampled, told["unseen"], every, config)
+    told_unseen = told["unseen"]
+    sampled = rd.read_scores(Path("data/unseen"), told_unseen["codecs"], told_unseen["metrics"])
+    of_sample = told_unseen["test_sets"], told_unseen["metrics"], config
+    unseen = rd.mark_rates(rd.rd_table(sampled, told_unseen["codecs"], *of_sample), every)
+    heard = [name for name in told_unseen["codecs"] if name in rated]
+    for name, table in (
+        ("unseen_bd_rate", bd_rate.bd_rate_table),
+        ("unseen_equal_rate", bd_rate.equal_rate_table),
+    ):
+        tables[name] = rd.mark_rates(table(sampled, heard, *of_sample), codecs)
     of_targets = (tables["rd"], unseen, saved, tables["equal_rate"])
     tables |= {
         "targets": target_table(targets, test_sets, *of_targets, kinds),
@@ -68,7 +72,7 @@ def main() -> None:
         "failures": pd.concat(
             [
                 rd.failure_table(scores, metrics),
-                rd.failure_table(sampled, told["unseen"]["metrics"]),
+                rd.failure_table(sampled, told_unseen["metrics"]),
             ]
         ).drop_duplicates(["codec", "point", "test_set", "reason"]),
     }
@@ -98,14 +102,6 @@ def main() -> None:
     )
     with atomic_path("reports/metrics.json") as path:
         path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
-
-
-def unseen_table(
-    scores: pd.DataFrame, told: Mapping[str, Any], codecs: pd.DataFrame, config: Report
-) -> pd.DataFrame:
-    """`rd.rd_table` by metrics that no training heard, of the sample that was scored by them."""
-    names, test_sets, metrics = told["codecs"], told["test_sets"], told["metrics"]
-    return rd.mark_rates(rd.rd_table(scores, names, test_sets, metrics, config), codecs)
 
 
 if __name__ == "__main__":

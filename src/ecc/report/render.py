@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from ecc.evaluate.metrics import LOWER_IS_BETTER, METRICS
 from ecc.report import ablations, diagnostics, listening
-from ecc.report.bd_rate import average_table
+from ecc.report.bd_rate import average_table, join
 from ecc.report.config import AnyTarget, GapTarget, LeadTarget, QualityTarget, RateTarget, Report
 from ecc.report.figures import HIGHEST_KBPS
 from ecc.report.markdown import markdown, number
@@ -31,6 +31,8 @@ TABLES = (
     "targets",
     "runs",
     "unseen",
+    "unseen_bd_rate",
+    "unseen_equal_rate",
     "codecs",
     "absent",
     "failures",
@@ -105,6 +107,7 @@ def render(
     }
     leading = [str(found["name"]) for found in test_sets[:LEADING]]
     bd = tables["bd_rate"]
+    with_sample = (join([tables[x], tables[f"unseen_{x}"]]) for x in ("bd_rate", "equal_rate"))
     beside = (tables["matched_rate"], codecs, metrics[:2], leading[:1], config)
     shown = {
         "config": config,
@@ -133,6 +136,9 @@ def render(
                 "points": points_table(
                     rows, unheard, {codec: labels.get(codec, codec) for codec in rows["codec"]}
                 ),
+                "bd_rate": bd_pivot(
+                    _of(tables["unseen_bd_rate"], name), unheard, labels, bd_rate_cell
+                ),
             }
             for name, rows in unseen.groupby("test_set", sort=False)
         ],
@@ -146,7 +152,7 @@ def render(
             {metric: METRICS[metric].label for metric in metrics[:3]},
             labels,
         ),
-        "paper": markdown(paper_table(tables["bd_rate"], tables["equal_rate"], labels, config)),
+        "paper": markdown(paper_table(*with_sample, labels, config)),
         "pairs": pair_pivot(tables["pairs"], metrics, labels),
         "pair_averages": pair_averages(tables["pairs"], metrics, labels),
         "targets": target_pivot(tables["targets"], config.targets, labels),
