@@ -243,7 +243,9 @@ def log_mel_distance(reference: Samples, decoded: Samples) -> float:
     return float((level[1] - level[0]).abs().mean())
 
 
-@metric("speaker similarity", ("resemblyzer", "torchaudio"), "Wan et al., 2018", digits=3)
+@metric(
+    "speaker similarity", ("resemblyzer", "torchaudio"), "Wan et al., 2018", digits=3, revision=1
+)
 def speaker_similarity(reference: Samples, decoded: Samples) -> float:
     """Cosine of the vectors that a network of speaker verification makes of both, up to 1.
 

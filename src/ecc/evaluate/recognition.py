@@ -43,12 +43,13 @@ class _Speaker(nn.Module):
 
 
 @torch.inference_mode()
-def voice(samples: Samples) -> npt.NDArray[np.float32]:
+def voice(samples: Samples) -> npt.NDArray[np.float64]:
     """The speaker of `samples` [T] as a unit vector [256], the mean over parts of 1.6 s.
 
     As `VoiceEncoder.embed_utterance` of Resemblyzer (Wan et al., "Generalized end-to-end loss for
     speaker verification", 2018), whose weights these are, of samples at its level. Pauses are not
-    cut out, as its `preprocess_wav` does. Raises ValueError when there is nothing but silence.
+    cut out, as its `preprocess_wav` does. In float64, so that what comes out does not follow the
+    machine. Raises ValueError when there is nothing but silence.
     """
     if not samples.any():
         raise ValueError("signal is silent")
@@ -61,16 +62,16 @@ def voice(samples: Samples) -> npt.NDArray[np.float32]:
     padded = np.pad(samples, (0, max(0, (starts[-1] + PART) * HOP - len(samples))))
     network, bank = _speaker()
     spectrum = torch.stft(
-        torch.from_numpy(padded),
+        torch.from_numpy(padded).double(),
         n_fft=400,
         hop_length=HOP,
-        window=torch.hann_window(400),
+        window=torch.hann_window(400, dtype=torch.float64),
         pad_mode="constant",
         return_complex=True,
     )
     mel = (spectrum.abs() ** 2).T @ bank
     mean = network(torch.stack([mel[start : start + PART] for start in starts])).mean(dim=0)
-    vector: npt.NDArray[np.float32] = functional.normalize(mean, dim=0).numpy()
+    vector: npt.NDArray[np.float64] = functional.normalize(mean, dim=0).numpy()
     return vector
 
 
@@ -104,7 +105,7 @@ def _speaker() -> tuple[_Speaker, torch.Tensor]:
         {k: v for k, v in state["model_state"].items() if not k.startswith("similarity_")}
     )
     bank = melscale_fbanks(201, 0.0, 8000.0, 40, SAMPLE_RATE, "slaney", "slaney")
-    return network.eval(), bank
+    return network.double().eval(), bank.double()
 
 
 @cache
