@@ -239,8 +239,9 @@ def _models(path: str) -> tuple[EccCodec, EntropyModel]:
 
 @contextmanager
 def _unrounded() -> Iterator[None]:
-    """Fixed point on so fine a grid that nothing is rounded. Nothing is in float32 either, but there
-    the last digits follow the machine."""
+    """Fixed point on so fine a grid that nothing is rounded.
+
+    Nor is it in float32, but there the last digits follow the machine."""
     step, exact.STEP = exact.STEP, 2.0**-40
     try:
         yield
