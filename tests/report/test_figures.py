@@ -272,6 +272,15 @@ def test_channels_are_sorted_within_their_part(diagnostics):
     assert bars == [2.0, 0.5, 1.0, 0.0]
 
 
+def test_channels_of_equal_bits_stay_in_order():
+    # What sorts otherwise follows the instruction set.
+    number = np.arange(64)
+    channels = pd.DataFrame({"part": "z", "spent": number % 3, "entropy": number})
+    (axes,) = figures.channel_bits(channels.assign(entropy_y=number)).axes
+    expected = sorted(number, key=lambda channel: -(channel % 3))
+    assert all(list(line.get_ydata()) == expected for line in axes.lines)
+
+
 def test_timeline_stacks_the_parts_below_the_spectrum():
     table = pd.DataFrame(
         {"seconds": [0.0, 0.02], "z": [1, 1], "slice 1": [3, 5], "0": [-80, 0], "8000": [-9, -9]}

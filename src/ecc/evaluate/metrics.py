@@ -344,9 +344,11 @@ def _dnsmos_bank() -> "torch.Tensor":
     """Mel filters [161, 120] of the network for P.808."""
     from torchaudio.functional import melscale_fbanks
 
+    from ecc.evaluate.precision import float64
+
     # The bins of a transform of odd length end below half the sample rate: they are every other
     # one of a grid that reaches it.
-    with _float64():
+    with float64():
         return melscale_fbanks(322, 0.0, 8000.0, 120, SAMPLE_RATE, "slaney", "slaney")[::2]
 
 
@@ -354,21 +356,10 @@ def _dnsmos_bank() -> "torch.Tensor":
 def _mel() -> "MelSpectrogram":
     from torchaudio.transforms import MelSpectrogram
 
-    with _float64():
+    from ecc.evaluate.precision import float64
+
+    with float64():
         return MelSpectrogram(SAMPLE_RATE, n_fft=512, hop_length=160, n_mels=80, mel_scale="slaney")
-
-
-@contextmanager
-def _float64() -> Iterator[None]:
-    """What torchaudio makes, filters and windows, is float64: the same on every machine."""
-    import torch
-
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 from torchaudio.functional import melscale_fbanks
 
+from ecc.evaluate.precision import float64
 from ecc.speech import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -104,8 +105,9 @@ def _speaker() -> tuple[_Speaker, torch.Tensor]:
     network.load_state_dict(
         {k: v for k, v in state["model_state"].items() if not k.startswith("similarity_")}
     )
-    bank = melscale_fbanks(201, 0.0, 8000.0, 40, SAMPLE_RATE, "slaney", "slaney")
-    return network.double().eval(), bank.double()
+    with float64():
+        bank = melscale_fbanks(201, 0.0, 8000.0, 40, SAMPLE_RATE, "slaney", "slaney")
+    return network.double().eval(), bank
 
 
 @cache

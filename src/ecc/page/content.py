@@ -79,7 +79,9 @@ def heard_utterances(scores: pd.DataFrame, codec: str, metric: str, number: int)
     names = list(dict.fromkeys(scores["utterance"]))
     means = scores[scores["codec"] == codec].groupby("utterance")[metric].mean().dropna()
     if len(means):
-        names = list(means.sort_values(ascending=not METRICS[metric].lower_is_better).index)
+        names = list(
+            means.sort_values(ascending=not METRICS[metric].lower_is_better, kind="stable").index
+        )
     number = min(number, len(names))
     places = np.linspace(0, len(names) - 1, number).round().astype(int)
     return [names[place] for place in places]

@@ -156,7 +156,7 @@ def rate_overhead(rd: pd.DataFrame, styles: Styles) -> Figure:
     for axes, test_set in zip(panels, test_sets, strict=True):
         of_set = known[known["test_set"] == test_set]
         for codec in styles.labels:
-            points = of_set[of_set["codec"] == codec].sort_values("kbps")
+            points = of_set[of_set["codec"] == codec].sort_values("kbps", kind="stable")
             if len(points):
                 excess = 100 * (points["kbps"] / points["kbps_estimated"] - 1)
                 styles.draw(axes, codec, points["kbps"], excess)
@@ -267,7 +267,7 @@ def channel_bits(channels: pd.DataFrame) -> Figure:
     lines = {"entropy_y": ("y, one table", "_"), "entropy": ("symbols, one table", "x")}
     colours, at = _part_colours(list(channels["part"].unique())), 0
     for part, rows in channels.groupby("part", sort=False):
-        rows = rows.sort_values("spent", ascending=False)
+        rows = rows.sort_values("spent", ascending=False, kind="stable")
         place = range(at, at + len(rows))
         axes.bar(place, rows["spent"], width=1.0, label=f"spent, {part}", color=colours[str(part)])
         for column, (label, marker) in lines.items():

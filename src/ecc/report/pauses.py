@@ -52,7 +52,7 @@ def pause_pivot(tables: Mapping[str, pd.DataFrame]) -> str:
     rows: dict[str, dict[str, str]] = {}
     for label, table in tables.items():
         for test_set, points in table.groupby("test_set", sort=False):
-            middle = points.sort_values("kbps").iloc[len(points) // 2]
+            middle = points.sort_values("kbps", kind="stable").iloc[len(points) // 2]
             silence = f"{100 * middle['silence']:.0f} %"
             row = rows.setdefault(
                 str(test_set), {"test set": f"`{test_set}`", "without speech": silence}

@@ -352,7 +352,7 @@ def leads(
     rivals["the best conventional codec"] = [str(codec) for codec in others]
     found = []
     for test_set, metric in product(test_sets, metrics):
-        known = _of(matched, test_set).dropna(subset=[metric]).sort_values("kbps")
+        known = _of(matched, test_set).dropna(subset=[metric]).sort_values("kbps", kind="stable")
         sign = -1 if metric in LOWER_IS_BETTER else 1
         reached = known[known["codec"] == config.codec]
         if reached.empty:
