@@ -1,10 +1,10 @@
-"""What the study takes on this machine, in minutes of one core: coding, and each metric.
+"""What the study takes on this machine, in minutes of one process: coding, and each metric.
 
     python workflow/costs.py
 
 Coding is what the stages measured of each utterance. Each metric is computed of some decodes of the
 codec under study, in one thread, and multiplied by how often the study asks for it.
-reports/costs.csv has the times, which docs/workflow.md and docs/metrics.md show.
+reports/costs.csv has the times, which docs/codecs.md and docs/metrics.md show.
 """
 
 import sys

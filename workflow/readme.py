@@ -16,8 +16,8 @@ PAGES = (
     "docs/recipe.md",
     "docs/codec.md",
     "docs/cli.md",
+    "docs/codecs.md",
     "docs/metrics.md",
-    "docs/workflow.md",
 )
 METRICS = ("pesq_wb", "visqol")
 REPORTS = Path("reports")
