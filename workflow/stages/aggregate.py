@@ -55,11 +55,11 @@ def main() -> None:
     of_sample = told_unseen["test_sets"], told_unseen["metrics"], config
     unseen = rd.mark_rates(rd.rd_table(sampled, told_unseen["codecs"], *of_sample), every)
     heard = [name for name in told_unseen["codecs"] if name in rated]
-    for name, table in (
-        ("unseen_bd_rate", bd_rate.bd_rate_table),
-        ("unseen_equal_rate", bd_rate.equal_rate_table),
+    for name, found in (
+        ("unseen_bd_rate", bd_rate.bd_rate_table(sampled, heard, *of_sample)),
+        ("unseen_equal_rate", bd_rate.equal_rate_table(sampled, heard, *of_sample)),
     ):
-        tables[name] = rd.mark_rates(table(sampled, heard, *of_sample), codecs)
+        tables[name] = rd.mark_rates(found, codecs)
     of_targets = (tables["rd"], unseen, saved, tables["equal_rate"])
     tables |= {
         "targets": target_table(targets, test_sets, *of_targets, kinds),
