@@ -138,8 +138,7 @@ def test_an_utterance_says_what_its_stream_says(study):
 def test_fixed_point_costs_little(tables):
     exact = tables["exactness"]
     assert exact["kbps_exact"].to_numpy() == pytest.approx(exact["kbps_unrounded"], rel=5e-3)
-    # Any difference moves a few symbols by one, and what follows with them.
-    assert exact["mse_exact"].to_numpy() == pytest.approx(exact["mse_unrounded"], rel=5e-2)
+    assert exact["mse_exact"].to_numpy() == pytest.approx(exact["mse_unrounded"], rel=3e-2)
     assert (exact["kbps_exact"] != exact["kbps_unrounded"]).all()
 
 

@@ -6,8 +6,7 @@ stream says: the latent before quantization.
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -25,7 +24,6 @@ from ecc.audio import SAMPLE_RATE
 from ecc.codecs.base import codec_class, from_int16
 from ecc.codecs.ecc import EccCodec
 from ecc.evaluate.processes import spread
-from ecc.model import exact
 from ecc.model.entropy import EntropyModel, Estimator
 from ecc.model.rans import CHECK_BITS
 from ecc.model.weights import load_networks
@@ -64,7 +62,7 @@ class Utterance:
     slices: int
     bits: Row  # what each part of the file takes
     exact: Estimate
-    unrounded: Estimate  # by the same entropy model without fixed point
+    unrounded: Estimate  # by the same entropy model without fixed point, in float32
     sweep: dict[int, Estimate]  # by skip threshold
     z: Integers  # [T / z_stride, Z], symbols
     z_bits: Floats
@@ -175,7 +173,7 @@ def diagnose_point(job: Row) -> tuple[int, dict[str, list[Row]]]:
 
 def inspect_stream(job: Row) -> Utterance:
     """The stream that the job names, taken apart."""
-    api, entropy = _models(job["model"])
+    api, entropy, unrounded = _models(job["model"])
     codec = api.codec
     stream = Path(job["stream"]).read_bytes()
     header, at = Header.unpack(stream)
@@ -186,9 +184,6 @@ def inspect_stream(job: Row) -> Utterance:
     samples = from_int16(read_clip(Path(job["speech"]), job["clip"]))
     ys = list(codec.analyse_chunks(samples, level))
     tensors = [torch.from_numpy(y)[None] for y in ys]
-    exact_estimate = _estimate(entropy, tensors, level, skip)
-    with _unrounded():
-        unrounded = _estimate(entropy, tensors, level, skip)
 
     costs = [codec.entropy.costs(latent, level) for latent in latents]
     z_bits, y_bits = (np.concatenate(parts) for parts in zip(*costs, strict=True))
@@ -214,8 +209,8 @@ def inspect_stream(job: Row) -> Utterance:
             "coder": state - check - tables,
             "rounding": payload - state,
         },
-        exact=exact_estimate,
-        unrounded=unrounded,
+        exact=_estimate(entropy, tensors, level, skip),
+        unrounded=_estimate(unrounded, [y.float() for y in tensors], level, skip),
         sweep={k: _estimate(entropy, tensors, level, k) for k in job["thresholds"]},
         z=np.concatenate([latent.z for latent in latents]),
         z_bits=z_bits,
@@ -228,25 +223,14 @@ def inspect_stream(job: Row) -> Utterance:
 
 
 @lru_cache(maxsize=1)  # jobs come point by point
-def _models(path: str) -> tuple[EccCodec, EntropyModel]:
-    """A codec, and its entropy model in PyTorch."""
+def _models(path: str) -> tuple[EccCodec, EntropyModel, EntropyModel]:
+    """A codec, its entropy model in PyTorch, and the same in floating point."""
     api = EccCodec(path)
-    entropy = load_networks(api.trained).entropy
-    if not isinstance(entropy, EntropyModel):
+    entropy, unrounded = (load_networks(api.trained).entropy for _ in range(2))
+    if not isinstance(entropy, EntropyModel) or not isinstance(unrounded, EntropyModel):
         raise ValueError(f"{path} has no entropy model")
-    return api, entropy
-
-
-@contextmanager
-def _unrounded() -> Iterator[None]:
-    """Fixed point on so fine a grid that nothing is rounded.
-
-    Nor is it in float32, but there the last digits follow the machine."""
-    step, exact.STEP = exact.STEP, 2.0**-40
-    try:
-        yield
-    finally:
-        exact.STEP = step
+    unrounded.float()
+    return api, entropy, unrounded
 
 
 @torch.inference_mode()

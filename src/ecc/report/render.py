@@ -107,7 +107,8 @@ def render(
     }
     leading = [str(found["name"]) for found in test_sets[:LEADING]]
     bd = tables["bd_rate"]
-    with_sample = [join([tables[x], tables[f"unseen_{x}"]]) for x in ("bd_rate", "equal_rate")]
+    with_sample = join([bd, tables["unseen_bd_rate"]])
+    at_rates = join([tables["equal_rate"], tables["unseen_equal_rate"]])
     beside = (tables["matched_rate"], codecs, metrics[:2], leading[:1], config)
     shown = {
         "config": config,
@@ -152,7 +153,7 @@ def render(
             {metric: METRICS[metric].label for metric in metrics[:3]},
             labels,
         ),
-        "paper": markdown(paper_table(with_sample[0], with_sample[1], labels, config)),
+        "paper": markdown(paper_table(with_sample, at_rates, labels, config)),
         "pairs": pair_pivot(tables["pairs"], metrics, labels),
         "pair_averages": pair_averages(tables["pairs"], metrics, labels),
         "targets": target_pivot(tables["targets"], config.targets, labels),
