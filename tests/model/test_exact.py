@@ -18,6 +18,7 @@ from ecc.model.exact import (
     check,
     fixed,
     round_weights,
+    unrounded,
 )
 from ecc.model.fixed_point import ATTENTION_LIMIT, LIMIT, STEP, VALUE_LIMIT, WEIGHT_STEP
 from ecc.runtime import layers
@@ -69,6 +70,20 @@ def taps_in_integers(taps: FixedTaps, x: np.ndarray) -> np.ndarray:
     seen = np.hstack([padded[i : i + len(x)] for i in range(taps.taps)])
     sums = [[sum(map(int, row * w)) + int(b) for w, b in zip(weight, bias)] for row in seen]  # noqa: B905
     return np.array([[rounded(value, WEIGHT_STEPS) for value in row] for row in sums])
+
+
+def test_rounding_can_be_left_out():
+    made = layer(FixedTaps(6, 5))
+    x = activations(7, 6, limit=2.0**8)
+    rounded = made(x[None])[0]
+    with pytest.raises(RuntimeError, match="of shape"), unrounded():
+        whole = made(x[None])[0]
+        raise RuntimeError(f"of shape {whole.shape}")
+    sums = integers(x, STEPS) @ integers(made.weight, WEIGHT_STEPS).T  # in whole numbers
+    sums += integers(made.bias, WEIGHT_STEPS) * STEPS
+    assert np.array_equal(whole.numpy(), sums / (STEPS * WEIGHT_STEPS))
+    assert not torch.equal(whole, rounded)
+    assert torch.equal(made(x[None])[0], rounded)
 
 
 @pytest.mark.parametrize("taps", [1, 3])

@@ -25,6 +25,7 @@ from ecc.codecs.base import codec_class, from_int16
 from ecc.codecs.ecc import EccCodec
 from ecc.evaluate.processes import spread
 from ecc.model.entropy import EntropyModel, Estimator
+from ecc.model.exact import unrounded
 from ecc.model.rans import CHECK_BITS
 from ecc.model.weights import load_networks
 from ecc.speech import read_clip
@@ -62,7 +63,7 @@ class Utterance:
     slices: int
     bits: Row  # what each part of the file takes
     exact: Estimate
-    unrounded: Estimate  # by the same entropy model without fixed point, in float32
+    unrounded: Estimate  # by the same entropy model without fixed point
     sweep: dict[int, Estimate]  # by skip threshold
     z: Integers  # [T / z_stride, Z], symbols
     z_bits: Floats
@@ -173,7 +174,7 @@ def diagnose_point(job: Row) -> tuple[int, dict[str, list[Row]]]:
 
 def inspect_stream(job: Row) -> Utterance:
     """The stream that the job names, taken apart."""
-    api, entropy, unrounded = _models(job["model"])
+    api, entropy = _models(job["model"])
     codec = api.codec
     stream = Path(job["stream"]).read_bytes()
     header, at = Header.unpack(stream)
@@ -184,6 +185,8 @@ def inspect_stream(job: Row) -> Utterance:
     samples = from_int16(read_clip(Path(job["speech"]), job["clip"]))
     ys = list(codec.analyse_chunks(samples, level))
     tensors = [torch.from_numpy(y)[None] for y in ys]
+    with unrounded():
+        without_fixed_point = _estimate(entropy, tensors, level, skip)
 
     costs = [codec.entropy.costs(latent, level) for latent in latents]
     z_bits, y_bits = (np.concatenate(parts) for parts in zip(*costs, strict=True))
@@ -210,7 +213,7 @@ def inspect_stream(job: Row) -> Utterance:
             "rounding": payload - state,
         },
         exact=_estimate(entropy, tensors, level, skip),
-        unrounded=_estimate(unrounded, [y.float() for y in tensors], level, skip),
+        unrounded=without_fixed_point,
         sweep={k: _estimate(entropy, tensors, level, k) for k in job["thresholds"]},
         z=np.concatenate([latent.z for latent in latents]),
         z_bits=z_bits,
@@ -223,14 +226,13 @@ def inspect_stream(job: Row) -> Utterance:
 
 
 @lru_cache(maxsize=1)  # jobs come point by point
-def _models(path: str) -> tuple[EccCodec, EntropyModel, EntropyModel]:
-    """A codec, its entropy model in PyTorch, and the same in floating point."""
+def _models(path: str) -> tuple[EccCodec, EntropyModel]:
+    """A codec, and its entropy model in PyTorch."""
     api = EccCodec(path)
-    entropy, unrounded = (load_networks(api.trained).entropy for _ in range(2))
-    if not isinstance(entropy, EntropyModel) or not isinstance(unrounded, EntropyModel):
+    entropy = load_networks(api.trained).entropy
+    if not isinstance(entropy, EntropyModel):
         raise ValueError(f"{path} has no entropy model")
-    unrounded.float()
-    return api, entropy, unrounded
+    return api, entropy
 
 
 @torch.inference_mode()

@@ -5,12 +5,15 @@ layers compute with integers in disguise: weights are multiples of 2^-14 and act
 of 2^-10 within ±2^15, so every product is a multiple of 2^-24, and as long as the sums stay below
 2^53 of these (`check` proves it from the weights) they are exact in any order: whatever the matrix
 library, the number of threads, the batch or the instruction set. The only other operation is a
-division, which IEEE 754 rounds correctly. Elsewhere (float32 and bfloat16, in training) the same
-code runs without rounding, and differs from the exact result by about a step.
+division, which IEEE 754 rounds correctly. Elsewhere (float32 and bfloat16, in training, and within
+`unrounded`) the same code runs without rounding, and differs from the exact result by about a step.
 
 Ballé, Johnston and Minnen, "Integer networks for data compression with latent-variable models"
 (2019), state the problem and use integers outright.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +21,25 @@ from torch import Tensor, nn
 from ecc.model.fixed_point import ATTENTION_LIMIT, LIMIT, STEP, VALUE_LIMIT, WEIGHT_STEP
 from ecc.model.layers import LevelTable, Taps
 
+_rounded = True
+
+
+@contextmanager
+def unrounded() -> Iterator[None]:
+    """Nothing is rounded in float64 either: another model, which no stream was coded with, to tell
+    what fixed point costs. Unlike float32's, its results are those of every machine to about 15
+    digits."""
+    global _rounded
+    _rounded = False
+    try:
+        yield
+    finally:
+        _rounded = True
+
 
 def fixed(x: Tensor, low: float = -LIMIT, high: float = LIMIT) -> Tensor:
     """x within [low, high]; in float64 rounded to a multiple of `STEP` as well."""
-    if x.dtype == torch.float64:
+    if _rounded and x.dtype == torch.float64:
         x = torch.round(x / STEP) * STEP
     return x.clamp(low, high)
 
