@@ -262,13 +262,18 @@ class Params(Config):
         """What all models of the codec together were trained with; nothing for one that has the
         models of another."""
         variant = self.codecs[codec].variant
-        models = [model for model in self.models.values() if model.variant == variant]
-        last = [self.resolved(model)[1] for model in models]
-        first = [self.resolved(recipe)[1] for model in models for recipe in model.begins_as]
+        models = {name: model for name, model in self.models.items() if model.variant == variant}
+        last = [self.resolved(model) for model in models.values()]
+        first = [self.resolved(recipe)[1] for m in models.values() for recipe in m.begins_as]
         return {
-            "steps": sum(train.all_steps for train in [*last, *first]),
-            "crops": max((train.processes * train.batch for train in last), default=0),
-            "lmbda": " ".join(f"{value:g}" for model in models for value in model.levels),
+            "steps": sum(train.all_steps for train in [*(train for _, train in last), *first]),
+            "crops": max((train.processes * train.batch for _, train in last), default=0),
+            "lmbda": " ".join(f"{value:g}" for m in models.values() for value in m.levels),
+            "hidden": max((found.transform.hidden for found, _ in last), default=0),
+            "models": [*models],
+            "sources": sorted(
+                {source for name in models for source in self.training_sources(name)}
+            ),
         }
 
     def kinds(self) -> dict[str, str]:

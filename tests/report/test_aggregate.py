@@ -3,7 +3,9 @@
 import json
 import runpy
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
@@ -12,6 +14,21 @@ from ecc.params import apply_patch, load
 from ecc.tables import write_table
 
 ROOT = Path(__file__).parents[2]
+
+SOURCES: list[dict[str, Any]] = [
+    {
+        "source": "festvox-ru",
+        "available": True,
+        "splits": {"train": {"hours": 1.5}, "test": {"hours": 4.0}},
+    },
+    {
+        "source": "picovoice-speech-to-intent",
+        "available": True,
+        "splits": {"train": {"hours": 2.0}},
+    },
+    {"source": "freecodec-demo", "available": True, "splits": {"test": {"hours": 8.0}}},
+    {"source": "resemblyzer-librispeech", "available": False, "reason": "no network"},
+]
 
 
 @pytest.fixture
@@ -36,7 +53,8 @@ def aggregate(tmp_path, monkeypatch, make_scores):
         content["study"] |= {"codecs": list(codecs), "diagnose": list(diagnose)}
         YAML().dump(content, Path("params.yaml"))
         write("data/configs/aggregate.json", json.dumps(configs(load(), {})["aggregate"]))
-        write("data/corpus/sources.json", "[]")
+        write("data/corpus/sources.json", json.dumps(SOURCES))
+        write("reports/training/ablation-full/metrics.json", json.dumps({"valid": {"loss": 0.9}}))
         for number, codec in enumerate(codecs):
             about = {"codec": codec, "version": "1", "available": True}
             about |= {"rate": "measured", "reason": None}
@@ -70,11 +88,11 @@ def test_ablations_are_compared_with_their_full_model_alone(aggregate):
     assert bd["bd_rate"].to_dict() == pytest.approx({"ablation-no-lrp": 50, "ablation-skip-9": 100})
     assert set(pd.read_csv(folder / "rd.csv")["codec"]) == {"ablation-full", *bd.index}
     codecs = pd.read_csv(folder / "codecs.csv").set_index("codec")
-    assert codecs.loc["ablation-full", ["steps", "crops", "lmbda"]].tolist() == [
-        1500,
-        8,
-        "4 16 64 256",
-    ]
+    sizes = codecs.loc["ablation-full", ["steps", "crops", "lmbda", "hidden", "hours"]]
+    assert sizes.tolist() == [1500, 8, "4 16 64 256", 768, 3.5]
+    assert codecs["loss"].to_dict() == pytest.approx(
+        {"ablation-full": 0.9, "ablation-no-lrp": np.nan, "ablation-skip-9": np.nan}, nan_ok=True
+    )
     assert codecs.loc["ablation-skip-9", "steps"] == 0  # the full model's own, with other arguments
 
 
@@ -133,7 +151,7 @@ def test_the_numbers_of_the_study_are_a_metric(aggregate):
     assert numbers["quality"]["english"]["pesq_wb"] == pytest.approx(2.0)
     # At twice the rate of ECC's points, RVQ has the same quality.
     assert numbers["bd_rate"]["pesq_wb"]["rvq"] == pytest.approx(-50.0)
-    assert numbers["loss"] == {}
+    assert numbers["loss"] == {"ablation-full": 0.9}
 
 
 def test_bd_rates_in_speech_alone_are_of_the_codecs_that_are_taken_apart(aggregate):

@@ -76,9 +76,12 @@ def test_ablations_differ_from_the_full_model_in_what_is_ablated_alone(tmp_path:
         if name in study.models:
             model, other, training = study.model(name)
             assert model.lmbda == full.lmbda
-            reseeded = name == "ablation-seed"
-            assert training == train.model_copy(update={"seed": 1 if reseeded else train.seed})
-            assert (other == codec) == (reseeded or name == "ablation-full")
+            # In one thing alone: how it is trained, on what, or what it is.
+            assert [training != train, model.sources is not None, other != codec].count(True) == (
+                name != "ablation-full"
+            )
+            changed = {key for key, value in training if value != getattr(train, key)}
+            assert changed <= {"seed"} or changed <= {"steps"} or changed <= {"loss"}
         points = study.points(name).values()
         assert len({(point["model"], point["level"]) for point in points}) == len(full.lmbda)
     single = [study.model(name) for name in study.models if name.startswith("ablation-single-")]

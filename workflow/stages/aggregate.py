@@ -1,7 +1,9 @@
 """Average the scores into rate-distortion points, BD-rates and qualities at matched rates."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,6 +19,8 @@ from ecc.report.pauses import speech_scores
 from ecc.report.runs import run_table
 from ecc.report.targets import target_table
 from ecc.tables import REPORTED, write_table
+
+LOGS = Path("reports/training")
 
 
 def main() -> None:
@@ -89,19 +93,37 @@ def main() -> None:
                 scores, pairs, test_sets, metrics, config
             ),
             f"ablations/{full}/codecs": found[["codec", "label"]].merge(
-                pd.DataFrame([{"codec": name, **told["budgets"][name]} for name in compared])
+                pd.DataFrame([size_of(name, told["budgets"][name], sources) for name in compared])
             ),
         }
     Path("reports/ablations").mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         write_table(Path("reports") / f"{name}.csv", table, REPORTED)
-    logs = [Path("reports/training") / name for name in told["trained"]]
+    logs = [LOGS / name for name in told["trained"]]
     trained = [log for log in logs if (log / "metrics.json").exists()]
     numbers = headline(
         tables["matched_rate"], tables["bd_rate"], trained, metrics, test_sets[:LEADING], config
     )
     with atomic_path("reports/metrics.json") as path:
         path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+
+
+def size_of(codec: str, budget: dict[str, Any], sources: list[dict[str, Any]]) -> dict[str, Any]:
+    """`Params.budget` of a codec with hours of speech for the names of `sources`, as data/corpus
+    has them, and for those of models the mean of their last losses on validation speech."""
+    budget = dict(budget)
+    models, heard = budget.pop("models"), budget.pop("sources")
+    splits = [source.get("splits", {}) for source in sources if source["source"] in heard]
+    logs = [LOGS / model / "metrics.json" for model in models]
+    losses = [json.loads(log.read_text("utf-8"))["valid"]["loss"] for log in logs if log.exists()]
+    return (
+        {"codec": codec}
+        | budget
+        | {
+            "hours": sum(split["train"]["hours"] for split in splits if "train" in split),
+            "loss": sum(losses) / len(losses) if losses else math.nan,
+        }
+    )
 
 
 if __name__ == "__main__":

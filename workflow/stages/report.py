@@ -8,7 +8,7 @@ import script
 from ecc import resolved
 from ecc.files import atomic_path
 from ecc.listening.key import ResultError
-from ecc.report import ablations, diagnostics, figures, machine
+from ecc.report import ablations, diagnostics, figures, machine, scaling
 from ecc.report.config import Report
 from ecc.report.render import render
 from ecc.tables import read_table
@@ -35,6 +35,8 @@ def main() -> None:
         drawn["rate_overhead"] = figures.rate_overhead(rd, styles)
     for compared in ablations.read(REPORTS / "ablations"):
         drawn[f"ablations_{compared.name}"] = figures.ablations(compared.bd_rate, metrics[:3])
+        if len(sizes := scaling.scaling(compared, metrics[:2])):
+            drawn[f"scaling_{compared.name}"] = figures.scaling(sizes, scaling.fit(sizes))
     codec = config.codec
     training = figures.training_curves(REPORTS / "training", told["models"])
     if training is not None:

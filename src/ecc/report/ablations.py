@@ -16,7 +16,8 @@ class Ablations:
     """
 
     name: str
-    full: pd.Series  # codec, label, steps, crops, lmbda
+    full: pd.Series  # its row of `codecs`
+    codecs: pd.DataFrame  # codec, label, steps, crops, lmbda, hidden, hours, loss
     seeds: int
     bd_rate: pd.DataFrame
     rd: pd.DataFrame
@@ -33,7 +34,7 @@ def read(folder: Path) -> list[Ablations]:
         for table in (bd_rate, rd):
             table["label"] = table["codec"].map(labels)
         full = codecs[codecs["codec"] == path.name].iloc[0]
-        seed = Ablations(path.name, full, 1, bd_rate, rd)
+        seed = Ablations(path.name, full, codecs, 1, bd_rate, rd)
         found.setdefault(labels[path.name], []).append(seed)
     return [
         replace(

@@ -20,6 +20,7 @@ from PIL import Image
 
 from ecc.evaluate.metrics import METRICS
 from ecc.files import atomic_path
+from ecc.report.scaling import FACTORS, LOSS, SIZES
 from ecc.report.styles import codec_styles, known_as
 
 TRAINING_METRICS = ("distortion", "kbps")
@@ -144,6 +145,35 @@ def ablations(table: pd.DataFrame, metrics: Sequence[str]) -> Figure:
         axes.set_title(METRICS[metric].label)
         axes.set_xlabel("rate against the full model (%)")
     panels[0].invert_yaxis()
+    _legend(figure, panels)
+    return figure
+
+
+def scaling(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
+    """What `ecc.report.scaling` says: a panel for the loss and for each metric on the first test
+    set, a colour for each size; models with their 95 % intervals, and the power law through them,
+    dotted beyond the largest."""
+    test_set = table.loc[table["metric"] != LOSS, "test_set"].min()
+    table, fits = (rows[rows["test_set"].isin(["", test_set])] for rows in (table, fits))
+    names = table["metric"].unique()
+    figure, panels = _panels(len(names), size=(4.1, 3.6))
+    colours = dict(zip(SIZES, sns.color_palette("Dark2", len(SIZES)), strict=True))
+    for axes, metric in zip(panels, names, strict=True):
+        for fitted in fits[fits["metric"] == metric].to_dict("records"):
+            size, slope = fitted["size"], fitted["slope"]
+            rows = table[(table["metric"] == metric) & (table["size"] == size)]
+            smallest, largest = (find(1.0, *rows["factor"]) for find in (min, max))
+            for span, line in (((smallest, largest), "-"), ((largest, max(FACTORS)), ":")):
+                x = np.geomspace(*span)
+                axes.plot(x, 100 * (x**slope - 1), line, color=colours[size], linewidth=1.2)
+            ends = rows["low"], rows["high"]
+            axes.plot(rows["factor"], rows["change"], "o", color=colours[size], label=SIZES[size])
+            axes.vlines(rows["factor"], *ends, color=colours[size], linewidth=1.2)
+        axes.plot(1, 0, "o", color="0.4", label="the full model")
+        axes.set_xscale("log")
+        axes.set_xlabel("times the full model's")
+        title = "loss" if metric == LOSS else f"rate at equal {METRICS[metric].label}"
+        axes.set_title(f"{title} (%)")
     _legend(figure, panels)
     return figure
 

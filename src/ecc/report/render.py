@@ -11,7 +11,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from ecc.evaluate.metrics import LOWER_IS_BETTER, METRICS
-from ecc.report import ablations, diagnostics, listening
+from ecc.report import ablations, diagnostics, listening, scaling
 from ecc.report.bd_rate import average_table, join
 from ecc.report.config import AnyTarget, GapTarget, LeadTarget, QualityTarget, RateTarget, Report
 from ecc.report.figures import HIGHEST_KBPS
@@ -215,6 +215,8 @@ def _ablations(study: ablations.Ablations, metrics: Sequence[str]) -> dict[str, 
     metrics = [metric for metric in metrics if metric in rd]
     return {
         "figure": f"ablations_{study.name}",
+        "scaling_figure": f"scaling_{study.name}",
+        "scaling": scaling_pivot(scaling.fit(scaling.scaling(study, metrics[:2]))),
         "full": study.full,
         "seeds": study.seeds,
         "test_sets": [
@@ -228,6 +230,25 @@ def _ablations(study: ablations.Ablations, metrics: Sequence[str]) -> dict[str, 
             for name, rows in bd.groupby("test_set", sort=False)
         ],
     }
+
+
+def scaling_pivot(fits: pd.DataFrame) -> str:
+    """What the power laws of `scaling.fit` say: a row for each size, and what it would be of."""
+    if fits.empty:
+        return ""
+    of_loss = fits["metric"] == scaling.LOSS
+    named = fits["metric"].map(lambda name: name if name == scaling.LOSS else METRICS[name].label)
+    rows = pd.DataFrame(
+        {
+            "what is larger": fits["size"].map(scaling.SIZES),
+            "what changes": named.where(of_loss, "rate at equal " + named),
+            "test set": fits["test_set"].map(lambda name: f"`{name}`" if name else "validation"),
+            "models beside the full one": fits["models"],
+            "twice": [f"{100 * (2**slope - 1):+.1f} %" for slope in fits["slope"]],
+            **{f"{n} times": [f"{value:+.0f} %" for value in fits[n]] for n in scaling.FACTORS},
+        }
+    )
+    return markdown(rows)
 
 
 def seeds_pivot(bd: pd.DataFrame, metrics: Sequence[str]) -> str:
