@@ -2,13 +2,15 @@
 
     python workflow/costs.py
 
-Coding is what the stages measured of each utterance. Each metric is computed of some decodes of the
-codec under study, in one thread, and multiplied by how often the study asks for it.
-reports/costs.csv has the times, which docs/codecs.md and docs/metrics.md show.
+Each codec codes a few utterances at each of its points, and is charged for the seconds of speech
+that the study gives it. Each metric is computed of some decodes of the codec under study, and
+multiplied by how often the study asks for it. All in one thread, by the clock of the processor,
+on a machine that had better do nothing else. reports/costs.csv has the times, which docs/codecs.md
+and docs/metrics.md show.
 """
 
+import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -17,19 +19,33 @@ import pandas as pd
 import typer
 
 from ecc import params
+from ecc.codecs.base import from_int16, load_codec
 from ecc.evaluate.metrics import METRICS
 from ecc.evaluate.processes import spread
 from ecc.evaluate.scores import Pair, read_decodes
-from ecc.tables import read_table, write_table
+from ecc.speech import SAMPLE_RATE, read_clip
+from ecc.tables import read_table, records, write_table
 
 TABLE = Path("reports/costs.csv")
 
 
-class Job(NamedTuple):
+CODED = 4  # utterances that a codec is timed on at each point
+
+
+class Scoring(NamedTuple):
     """A metric, and the pairs that it is timed on."""
 
     metric: str
     pairs: list[Pair]
+
+
+class Coding(NamedTuple):
+    """A codec, the arguments of each point, and where its clips are: a table, and samples."""
+
+    codec: str
+    spec: str
+    points: dict[str, dict[str, Any]]
+    clips: Path
 
 
 def main(
@@ -44,26 +60,51 @@ def main(
         pairs = _pairs(study, utterances)
     except OSError as error:
         sys.exit(f"costs: run the study first ({error})")
-    rows = [*_coding(scores)]
+    rows = [*_coding(study, scores)]
     asked = {name: [*scores.values()] for name in study.score.metrics}
     asked |= {name: unseen for name in study.unseen.metrics if name not in asked}
-    jobs = [Job(metric, pairs) for metric in asked]
-    for metric, seconds in spread(take, jobs, 1, "metrics"):
+    jobs = [Scoring(metric, pairs) for metric in asked]
+    for metric, seconds in spread(score, jobs, 1, "metrics"):
         times = sum(int(table[metric].notna().sum()) for table in asked[metric])
         rows.append(_row("score", metric, times, seconds * times))
     write_table(TABLE, pd.DataFrame(rows))
 
 
-def take(job: Job) -> tuple[str, float]:
+def score(job: Scoring) -> tuple[str, float]:
     """The name of the metric, and seconds of the processor for one utterance."""
     function = METRICS[job.metric].function
     signals = [pair.read() for pair in job.pairs]
     signals = [(reference, decoded[: len(reference)]) for reference, decoded in signals]
     function(*signals[0])  # loads what it runs on
-    start = time.process_time()
+    start = _clock()
     for reference, decoded in signals:
         function(reference, decoded)
-    return job.metric, (time.process_time() - start) / len(signals)
+    return job.metric, (_clock() - start) / len(signals)
+
+
+def code(job: Coding) -> tuple[str, dict[str, tuple[float, float]]]:
+    """The name of the codec, and for each point the seconds of the processor that encoding and
+    decoding take for a second of speech."""
+    clips = records(read_table(job.clips))
+    clips = clips[:: -(-len(clips) // CODED)]
+    speech = [from_int16(read_clip(job.clips.with_suffix(".s16"), clip)) for clip in clips]
+    length = sum(map(len, speech)) / SAMPLE_RATE
+    found = {}
+    for point, arguments in job.points.items():
+        codec = load_codec(job.spec, arguments)
+        codec.decode(codec.encode(speech[0]))  # loads what it runs on
+        start = _clock()
+        streams = [codec.encode(samples) for samples in speech]
+        encoded = _clock()
+        for stream in streams:
+            codec.decode(stream)
+        found[point] = (encoded - start) / length, (_clock() - encoded) / length
+    return job.codec, found
+
+
+def _clock() -> float:
+    """Seconds of the processor, those of programs that codecs run included."""
+    return sum(os.times()[:4])
 
 
 def _pairs(study: params.Params, utterances: int) -> list[Pair]:
@@ -80,12 +121,24 @@ def _pairs(study: params.Params, utterances: int) -> list[Pair]:
     return good[:: -(-len(good) // utterances)]
 
 
-def _coding(scores: dict[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
-    for part in ("encode", "decode"):
-        for codec, table in scores.items():
-            seconds = table[f"{part}_seconds"].dropna()
-            if len(seconds):  # not of what others published
-                yield _row(part, codec, len(seconds), seconds.sum())
+def _coding(study: params.Params, scores: dict[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
+    # What others published is not coded here.
+    coded = [name for name, table in scores.items() if table["encode_seconds"].notna().any()]
+    jobs = [
+        Coding(
+            name,
+            study.codecs[name].class_,
+            study.points(name),
+            Path("data/corpus/test_sets") / f"{study.coded_by(name)[0]}.csv",
+        )
+        for name in coded
+    ]
+    times = dict(spread(code, jobs, 1, "codecs"))
+    for part, name in enumerate(("encode", "decode")):
+        for codec in coded:
+            table = scores[codec]
+            each = table["point"].map({point: found[part] for point, found in times[codec].items()})
+            yield _row(name, codec, len(table), (each * table["seconds"]).sum())
 
 
 def _row(part: str, name: str, utterances: int, seconds: float) -> dict[str, Any]:
