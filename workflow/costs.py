@@ -9,6 +9,7 @@ on a machine that had better do nothing else. reports/costs.csv has the times, w
 and docs/metrics.md show.
 """
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -122,8 +123,13 @@ def _pairs(study: params.Params, utterances: int) -> list[Pair]:
 
 
 def _coding(study: params.Params, scores: dict[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
+    about = {
+        name: json.loads(Path(f"data/streams/{name}/codec.json").read_text()) for name in scores
+    }
     # What others published is not coded here.
-    coded = [name for name, table in scores.items() if table["encode_seconds"].notna().any()]
+    coded = [
+        name for name in scores if about[name]["available"] and about[name]["rate"] != "nominal"
+    ]
     jobs = [
         Coding(
             name,

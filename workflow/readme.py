@@ -37,6 +37,7 @@ def main() -> None:
         "machines": readme.machine_table(REPORTS / "machines.csv"),
         "footprint": readme.footprint_table(REPORTS / "footprint.csv"),
         "coding-costs": readme.coding_costs(REPORTS / "costs.csv", labels),
+        "study-costs": readme.study_costs(REPORTS / "costs.csv"),
         "scoring-costs": readme.scoring_costs(REPORTS / "costs.csv"),
     }
     for page in PAGES:

@@ -19,6 +19,7 @@ from ecc.report.readme import (
     machine_table,
     model_table,
     scoring_costs,
+    study_costs,
     trial_table,
 )
 
@@ -166,7 +167,9 @@ def test_what_coding_takes_is_a_row_for_each_environment(tmp_path):
 
 def test_costs_by_codec_and_by_metric(tmp_path):
     table = tmp_path / "costs.csv"
-    assert coding_costs(table, {}) == scoring_costs(table) == "Nothing has been measured yet."
+    assert {coding_costs(table, {}), scoring_costs(table), study_costs(table)} == {
+        "Nothing has been measured yet."
+    }
     rows = [
         ("encode", "ours", 100, 0.6, 1.0),
         ("encode", "quick", 100, 0.03, 0.05),
@@ -174,6 +177,7 @@ def test_costs_by_codec_and_by_metric(tmp_path):
         ("decode", "ours", 99, 1.2, 2.0),
         ("decode", "quick", 100, 0.03, 0.05),
         ("score", "pesq_wb", 250, 0.24, 1.0),
+        ("score", "visqol", 250, 1.7, 7.0),
     ]
     columns = ["part", "name", "utterances", "seconds_each", "core_minutes"]
     pd.DataFrame(rows, columns=columns).to_csv(table, index=False)
@@ -187,3 +191,7 @@ def test_costs_by_codec_and_by_metric(tmp_path):
     assert [
         cell.strip() for cell in scoring_costs(table).splitlines()[2].strip("|").split("|")
     ] == [*("`pesq_wb`", "0.240", "250", "1.0")]
+    assert study_costs(table).startswith(
+        "On two cores the first takes 1 minutes to encode and 1 to"
+    )
+    assert study_costs(table).endswith("; without those 4 more.")

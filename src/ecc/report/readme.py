@@ -198,6 +198,18 @@ def coding_costs(table: Path, labels: Mapping[str, str]) -> str:
     )
 
 
+def study_costs(table: Path) -> str:
+    """What `workflow/costs.py` found of the whole study, on two cores."""
+    if not table.exists():
+        return "Nothing has been measured yet."
+    minutes = read_table(table).groupby("part")["core_minutes"].sum() / 2
+    return (
+        f"On two cores the first takes {minutes['encode']:.0f} minutes to encode and "
+        f"{minutes['decode']:.0f} to decode, with scores that came with the clone; without those "
+        f"{minutes['score']:.0f} more."
+    )
+
+
 def scoring_costs(table: Path) -> str:
     """What `workflow/costs.py` measured of the metrics."""
     if not table.exists():
