@@ -4,14 +4,13 @@
 
 Each codec codes a few utterances at each of its points, and is charged for the seconds of speech
 that the study gives it. Each metric is computed of some decodes of the codec under study, and
-multiplied by how often the study asks for it. All in one thread, by the clock of the processor,
-on a machine that had better do nothing else. reports/costs.csv has the times, which docs/codecs.md
-and docs/metrics.md show.
+multiplied by how often the study asks for it. All in one thread, on a machine that had better do
+nothing else. reports/costs.csv has the times, which docs/codecs.md and docs/metrics.md show.
 """
 
 import json
-import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -77,15 +76,15 @@ def score(job: Scoring) -> tuple[str, float]:
     signals = [pair.read() for pair in job.pairs]
     signals = [(reference, decoded[: len(reference)]) for reference, decoded in signals]
     function(*signals[0])  # loads what it runs on
-    start = _clock()
+    start = time.process_time()
     for reference, decoded in signals:
         function(reference, decoded)
-    return job.metric, (_clock() - start) / len(signals)
+    return job.metric, (time.process_time() - start) / len(signals)
 
 
 def code(job: Coding) -> tuple[str, dict[str, tuple[float, float]]]:
-    """The name of the codec, and for each point the seconds of the processor that encoding and
-    decoding take for a second of speech."""
+    """The name of the codec, and for each point the seconds that encoding and decoding take for a
+    second of speech. They are by the clock: some codecs are programs that go on running."""
     clips = records(read_table(job.clips))
     clips = clips[:: -(-len(clips) // CODED)]
     speech = [from_int16(read_clip(job.clips.with_suffix(".s16"), clip)) for clip in clips]
@@ -94,18 +93,13 @@ def code(job: Coding) -> tuple[str, dict[str, tuple[float, float]]]:
     for point, arguments in job.points.items():
         codec = load_codec(job.spec, arguments)
         codec.decode(codec.encode(speech[0]))  # loads what it runs on
-        start = _clock()
+        start = time.perf_counter()
         streams = [codec.encode(samples) for samples in speech]
-        encoded = _clock()
+        encoded = time.perf_counter()
         for stream in streams:
             codec.decode(stream)
-        found[point] = (encoded - start) / length, (_clock() - encoded) / length
+        found[point] = (encoded - start) / length, (time.perf_counter() - encoded) / length
     return job.codec, found
-
-
-def _clock() -> float:
-    """Seconds of the processor, those of programs that codecs run included."""
-    return sum(os.times()[:4])
 
 
 def _pairs(study: params.Params, utterances: int) -> list[Pair]:

@@ -153,8 +153,8 @@ def scaling(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
     """What `ecc.report.scaling` says: a panel for the loss and for each metric on the first test
     set, a colour for each size; models with their 95 % intervals, and the power law through them,
     dotted beyond the largest."""
-    test_set = table.loc[table["metric"] != LOSS, "test_set"].min()
-    table, fits = (rows[rows["test_set"].isin(["", test_set])] for rows in (table, fits))
+    first = table.loc[table["metric"] != LOSS, "test_set"].head(1)
+    table, fits = (rows[rows["test_set"].isin(["", *first])] for rows in (table, fits))
     names = table["metric"].unique()
     figure, panels = _panels(len(names), size=(4.1, 3.6))
     colours = dict(zip(SIZES, sns.color_palette("Dark2", len(SIZES)), strict=True))

@@ -47,7 +47,7 @@ def scaling(study: Ablations, metrics: Sequence[str]) -> pd.DataFrame:
             rows.append(found | of_row | {"change": row["bd_rate"]} | ends)
     columns = ["size", "factor", "label", "test_set", "metric", "change", "low", "high"]
     return pd.DataFrame(rows, columns=columns).sort_values(
-        ["metric", "test_set", "size", "factor"], kind="stable", ignore_index=True
+        ["size", "factor"], kind="stable", ignore_index=True
     )
 
 
